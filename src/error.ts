@@ -1,0 +1,140 @@
+/**
+ * The one error family. Every failure that leaves a room is a `Failure` with a stable code; a code stands for what went
+ * wrong and what the other side may do about it, and `CODES` is the only table that turns it into a gRPC status, an
+ * errno for a reader of a mount, and the exit code of the command line (docs/errors.md is written from it).
+ */
+
+interface CodeRow {
+  /** gRPC status number (google.rpc.Code). */
+  readonly grpc: number;
+  /** What a system call on a mount answers, positive Linux number. */
+  readonly errno: number;
+  /** Exit code of the command line. */
+  readonly exit: number;
+}
+
+const INVALID = { grpc: 3, errno: 22, exit: 2 } as const;
+const REFUSED_TRUST = { grpc: 9, errno: 5, exit: 5 } as const;
+const BAD_DATA = { grpc: 15, errno: 5, exit: 6 } as const;
+const UNREACHABLE = { grpc: 14, errno: 5, exit: 7 } as const;
+
+export const CODES = {
+  /** What was asked for is not well formed: a reference, an id, a flag, a request message. */
+  INVALID_ARGUMENT: INVALID,
+  /** A configuration file or parameter is wrong; nothing was started. */
+  CONFIG_INVALID: { grpc: 9, errno: 22, exit: 3 },
+  /** The thing does not exist: image, path, tag, container, mount. */
+  NOT_FOUND: { grpc: 5, errno: 2, exit: 4 },
+  /** It exists already and may not be made twice. */
+  ALREADY_EXISTS: { grpc: 6, errno: 17, exit: 8 },
+  /** Understood, and not offered. */
+  UNIMPLEMENTED: { grpc: 12, errno: 38, exit: 9 },
+  /** The state of things forbids it; the message says which state and the cure. */
+  FAILED_PRECONDITION: { grpc: 9, errno: 16, exit: 8 },
+  PERMISSION_DENIED: { grpc: 7, errno: 13, exit: 10 },
+  /** A limit of ours was reached: request size, queue length, cache size. */
+  RESOURCE_EXHAUSTED: { grpc: 8, errno: 12, exit: 11 },
+  NO_SPACE: { grpc: 8, errno: 28, exit: 11 },
+  /** A symbolic link walk took too many steps. */
+  LINK_LOOP: { grpc: 9, errno: 40, exit: 4 },
+  NOT_A_DIRECTORY: { grpc: 9, errno: 20, exit: 4 },
+  /** The caller's deadline passed. */
+  DEADLINE_EXCEEDED: { grpc: 4, errno: 110, exit: 12 },
+  CANCELLED: { grpc: 1, errno: 4, exit: 12 },
+
+  /** Trust chain, by the file that failed (spec: trust chain). */
+  WHITELIST_INVALID: REFUSED_TRUST,
+  WHITELIST_EXPIRED: REFUSED_TRUST,
+  MANIFEST_INVALID: REFUSED_TRUST,
+  MANIFEST_OUTDATED: REFUSED_TRUST,
+  CERTIFICATE_INVALID: REFUSED_TRUST,
+  BLACKLISTED: REFUSED_TRUST,
+  KEY_INVALID: REFUSED_TRUST,
+
+  /** Bytes that passed their hash, yet are not what they should be (a catalog with absurd contents). */
+  CATALOG_INVALID: BAD_DATA,
+  HISTORY_INVALID: BAD_DATA,
+  /** Bytes that do not have the hash that names them, from every place asked. */
+  OBJECT_CORRUPT: BAD_DATA,
+  /** No server has the object. */
+  OBJECT_MISSING: { grpc: 15, errno: 5, exit: 6 },
+  OBJECT_TOO_BIG: BAD_DATA,
+  /** No server or proxy answered in time; trying again later may help. */
+  NETWORK: UNREACHABLE,
+
+  /** Our own records on disk are damaged; nothing was destroyed. */
+  STATE_DAMAGED: { grpc: 15, errno: 5, exit: 13 },
+  /** A system call failed; `data.errno` has the reason. */
+  SYSTEM: { grpc: 13, errno: 5, exit: 14 },
+  INTERNAL: { grpc: 13, errno: 5, exit: 1 },
+} as const satisfies Record<string, CodeRow>;
+
+export type Code = keyof typeof CODES;
+
+/** The machine-readable part of a failure; never a secret, it is logged and sent to clients. */
+export type FailureData = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
+export interface FailureOptions {
+  /** What the reader of the message should do next, a sentence without a full stop. */
+  readonly next?: string;
+  readonly data?: FailureData;
+  readonly cause?: unknown;
+}
+
+/** A failure with a stable code. The message names the object and, where there is one, the next step. */
+export class Failure extends Error {
+  readonly code: Code;
+  /** The message without the next step. */
+  readonly what: string;
+  readonly next: string | undefined;
+  readonly data: FailureData;
+
+  constructor(code: Code, what: string, options: FailureOptions = {}) {
+    super(options.next === undefined ? what : `${what}; ${options.next}`, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'Failure';
+    this.code = code;
+    this.what = what;
+    this.next = options.next;
+    this.data = options.data ?? {};
+  }
+
+  get errno(): number {
+    return CODES[this.code].errno;
+  }
+
+  get exitCode(): number {
+    return CODES[this.code].exit;
+  }
+
+  get grpcStatus(): number {
+    return CODES[this.code].grpc;
+  }
+
+  /** For a trip over a socket or between threads; `fromJSON` undoes it. Causes stay at home. */
+  toJSON(): { code: Code; what: string; next?: string; data: FailureData } {
+    return { code: this.code, what: this.what, ...(this.next === undefined ? {} : { next: this.next }), data: this.data };
+  }
+
+  static fromJSON(value: unknown): Failure {
+    if (typeof value !== 'object' || value === null) return new Failure('INTERNAL', 'a failure arrived without its text');
+    const { code, what, next, data } = value as Record<string, unknown>;
+    const known = typeof code === 'string' && code in CODES ? (code as Code) : 'INTERNAL';
+    return new Failure(known, typeof what === 'string' ? what : 'a failure arrived without its text', {
+      ...(typeof next === 'string' ? { next } : {}),
+      ...(typeof data === 'object' && data !== null ? { data: data as FailureData } : {}),
+    });
+  }
+
+  /** Turns anything thrown into a Failure: the one place that does. */
+  static from(reason: unknown, what?: string): Failure {
+    if (reason instanceof Failure) return reason;
+    const prefix = what === undefined ? '' : `${what}: `;
+    if (reason instanceof Error) {
+      const errno = (reason as NodeJS.ErrnoException).code;
+      if (errno === 'ENOSPC' || errno === 'EDQUOT') return new Failure('NO_SPACE', `${prefix}${reason.message}`, { cause: reason });
+      if (typeof errno === 'string' && /^E[A-Z0-9]+$/.test(errno)) return new Failure('SYSTEM', `${prefix}${reason.message}`, { cause: reason, data: { errno } });
+      return new Failure('INTERNAL', `${prefix}${reason.message}`, { cause: reason });
+    }
+    return new Failure('INTERNAL', `${prefix}${String(reason)}`);
+  }
+}
