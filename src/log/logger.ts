@@ -110,7 +110,6 @@ function fieldText(value: unknown): string {
 
 /** Escapes C0 and C1 control characters, line separators, and the marks that turn the writing direction round. */
 function plain(text: string): string {
-  // eslint-disable-next-line no-control-regex
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (character) => {
     if (character === '\n') return '\\n';
     if (character === '\r') return '\\r';

@@ -63,7 +63,7 @@ function redactValue(value: unknown, depth: number, above: Set<object>): unknown
   above.add(value);
   try {
     if (value instanceof Error) return redactError(value, depth, above);
-    if (value instanceof Map) return redactEntries([...value].slice(0, MAX_ELEMENTS).map(([key, held]) => [String(key), held]), depth, above);
+    if (value instanceof Map) return redactEntries([...value].slice(0, MAX_ELEMENTS).map(([key, held]) => [typeof key === 'object' ? '[object]' : String(key), held]), depth, above);
     if (Array.isArray(value) || value instanceof Set) {
       const all: unknown[] = [...value];
       const shown = all.slice(0, MAX_ELEMENTS).map((element) => redactValue(element, depth + 1, above));
