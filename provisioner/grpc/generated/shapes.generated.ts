@@ -40,7 +40,7 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
     2: { name: 'secret', type: 'string' },
   },
   'mesos.Image': {
-    1: { name: 'type', type: 'enum', values: [1, 2, 3], required: true },
+    1: { name: 'type', type: 'enum', values: { 1: 'APPC', 2: 'DOCKER', 3: 'CVMFS' }, required: true },
     2: { name: 'appc', type: 'message', message: 'mesos.Image.Appc' },
     3: { name: 'docker', type: 'message', message: 'mesos.Image.Docker' },
     4: { name: 'cached', type: 'bool' },
@@ -68,7 +68,7 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
     1: { name: 'labels', type: 'message', message: 'mesos.Label', repeated: true },
   },
   'mesos.Secret': {
-    1: { name: 'type', type: 'enum', values: [0, 1, 2] },
+    1: { name: 'type', type: 'enum', values: { 0: 'UNKNOWN', 1: 'REFERENCE', 2: 'VALUE' } },
     2: { name: 'reference', type: 'message', message: 'mesos.Secret.Reference' },
     3: { name: 'value', type: 'message', message: 'mesos.Secret.Value' },
   },
@@ -149,7 +149,7 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
   'mesos.cvmfs.v1.RepositoryStatus': {
     1: { name: 'repository', type: 'string' },
     2: { name: 'mountpoint', type: 'string' },
-    3: { name: 'state', type: 'enum', values: [0, 1, 2, 3] },
+    3: { name: 'state', type: 'enum', values: { 0: 'REPOSITORY_STATE_UNSPECIFIED', 1: 'REPOSITORY_STATE_MOUNTING', 2: 'REPOSITORY_STATE_MOUNTED', 3: 'REPOSITORY_STATE_FAILED' } },
     4: { name: 'failure', type: 'string' },
     5: { name: 'revision', type: 'uint64' },
     6: { name: 'root_hash', type: 'string' },
@@ -175,7 +175,7 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
     1: { name: 'id', type: 'string' },
     2: { name: 'path', type: 'string' },
     3: { name: 'backend', type: 'string' },
-    4: { name: 'state', type: 'enum', values: [0, 1, 2, 3] },
+    4: { name: 'state', type: 'enum', values: { 0: 'ROOTFS_STATE_UNSPECIFIED', 1: 'ROOTFS_STATE_PROVISIONING', 2: 'ROOTFS_STATE_PROVISIONED', 3: 'ROOTFS_STATE_DESTROYING' } },
     5: { name: 'image', type: 'message', message: 'mesos.cvmfs.v1.ResolvedImage' },
     6: { name: 'created_ms', type: 'uint64' },
   },

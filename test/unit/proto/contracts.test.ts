@@ -1,0 +1,47 @@
+/** Mesos' own numbers (docs/mesos.md, protobuf facts): a wrong one is silent data loss between us and an agent. */
+import { spawnSync } from 'node:child_process';
+import * as path from 'node:path';
+import { loadSync } from '@grpc/proto-loader';
+import { loadContracts, protoDir } from '../../../provisioner/grpc/protos';
+import { SHAPES } from '../../../provisioner/grpc/generated/shapes.generated';
+
+const numbers = (message: string) => Object.fromEntries(Object.entries(SHAPES[message] ?? {}).map(([number, field]) => [field.name, Number(number)]));
+
+describe('the contracts', () => {
+  it("carry Mesos' numbers", () => {
+    expect(numbers('mesos.ContainerID')).toEqual({ value: 1, parent: 2 });
+    expect(numbers('mesos.Image')).toEqual({ type: 1, appc: 2, docker: 3, cached: 4, cvmfs: 5 });
+    expect(SHAPES['mesos.Image']?.[1]?.values).toEqual({ 1: 'APPC', 2: 'DOCKER', 3: 'CVMFS' });
+    expect(numbers('mesos.Image.Cvmfs')).toEqual({ repository: 1, path: 2 });
+    expect(numbers('mesos.Image.Docker')).toEqual({ name: 1, credential: 2, config: 3 });
+    expect(numbers('docker.spec.v1.ImageManifest')).toMatchObject({ config: 9, architecture: 10, os: 11, Size: 12 });
+    expect(numbers('docker.spec.v1.ImageManifest.Config')).toEqual({ Hostname: 1, Entrypoint: 2, Env: 3, User: 4, Cmd: 5, WorkingDir: 6, Image: 8, Labels: 9 });
+  });
+
+  it('include the containerizer messages that an isolator is given', () => {
+    const loaded = loadSync('mesos/slave/containerizer.proto', { includeDirs: [protoDir()], keepCase: true });
+    const { type } = loaded['mesos.slave.ContainerConfig'] as unknown as { type: { field: Array<{ name: string; number: number }> } };
+    expect(Object.fromEntries(type.field.map((field) => [field.name, field.number]))).toMatchObject({ executor_info: 8, task_info: 9, command_info: 11, container_info: 12, directory: 3, rootfs: 5, docker: 7 });
+  });
+
+  it('are found from the source and from the built tree', () => {
+    const root = path.resolve(__dirname, '../../..');
+    expect(protoDir(path.join(root, 'provisioner/grpc'))).toBe(path.join(root, 'proto'));
+    expect(protoDir(path.join(root, 'dist/provisioner/grpc'))).toBe(path.join(root, 'proto'));
+    expect(() => protoDir('/nowhere/at/all')).toThrow(/install the package again/);
+  });
+
+  it('offer the services under their fixed names', () => {
+    const contracts = loadContracts();
+    expect(Object.keys(contracts.service('mesos.cvmfs.v1.Provisioner'))).toEqual(['Recover', 'Provision', 'Destroy', 'PruneImages']);
+    expect(contracts.service('mesos.cvmfs.v1.Provisioner').Provision.path).toBe('/mesos.cvmfs.v1.Provisioner/Provision');
+    expect(Object.keys(contracts.service('mesos.cvmfs.v1.Admin'))).toEqual(['Status', 'Ps', 'Resolve', 'Prefetch', 'Pin', 'Unpin']);
+  });
+
+  const protoc = spawnSync('protoc', ['--version']).error === undefined;
+  (protoc ? it : it.skip)(`are accepted by protoc${protoc ? '' : ' (protobuf-compiler is not installed)'}`, () => {
+    const run = spawnSync(path.resolve(__dirname, '../../lint/protoc.sh'), { encoding: 'utf8' });
+    expect(run.stderr).toBe('');
+    expect(run.status).toBe(0);
+  });
+});
