@@ -23,6 +23,7 @@ export const MS_SHARED = 1 << 20;
 export const MNT_DETACH = 2;
 export const UMOUNT_NOFOLLOW = 8;
 
+export const LOCK_SH = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
 
@@ -36,6 +37,7 @@ export const O_NOFOLLOW = 0o400000;
 export const O_CLOEXEC = 0o2000000;
 
 const AT_FDCWD = -100;
+const PR_SET_PDEATHSIG = 1;
 const PR_SET_NO_NEW_PRIVS = 38;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
@@ -58,6 +60,8 @@ export interface Libc {
   openat2(dirfd: number | null, path: Buffer | string, flags: number, resolve: number): number;
   /** prctl(PR_SET_NO_NEW_PRIVS): nothing this process runs gains privileges any more. */
   setNoNewPrivileges(): void;
+  /** prctl(PR_SET_PDEATHSIG, SIGKILL): the kernel ends this process with the thread that started it, also inside a system call. */
+  dieWithParent(): void;
   /** Credentials of the process at the other end of a connected unix socket. */
   peerCredentials(fd: number): PeerCredentials;
   /** Extended attributes of the file itself, links not followed. */
@@ -147,6 +151,9 @@ function bind(): Libc {
     },
     setNoNewPrivileges() {
       if (cPrctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) !== 0) throw systemFailure('prctl', null);
+    },
+    dieWithParent() {
+      if (cPrctl(PR_SET_PDEATHSIG, os.constants.signals.SIGKILL, 0, 0, 0) !== 0) throw systemFailure('prctl', null);
     },
     peerCredentials(fd) {
       const value = Buffer.alloc(12);

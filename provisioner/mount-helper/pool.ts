@@ -1,0 +1,213 @@
+/**
+ * A few warm helper processes for calls that can hang: Provision must not pay for a process (about 50 ms), and must not
+ * wait behind a call that hangs.
+ *
+ * A helper that misses its deadline is killed. Most die at once; one that waits for a request which a file system server
+ * has already taken cannot die before it is answered. Such a one is replaced, and as long as it lives its target counts
+ * as unsettled: the mount may still appear, so what was to be mounted there must not be forgotten yet. Not more than
+ * `maxStuck` of them are tolerated; then operations are refused until one is gone.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { fork } from 'node:child_process';
+import { extname, join } from 'node:path';
+import { Failure } from '../../src/error';
+import type { Logger } from '../../src/log/logger';
+import type { FromHelper } from './main';
+import type { Operation } from './operations';
+
+export interface MountHelperOptions {
+  /** Shared-locked by every helper as long as it lives. */
+  readonly lockFile: string;
+  readonly logger: Logger;
+  readonly helpers?: number;
+  readonly maxStuck?: number;
+  readonly maxQueued?: number;
+  /** How long a killed helper is waited for before its target counts as unsettled. */
+  readonly graceMs?: number;
+  /** A helper was replaced, for the metrics. */
+  readonly onRestart?: () => void;
+  /** A stuck helper is gone: what was unsettled can be cleaned up now. */
+  readonly onSettled?: () => void;
+  /** The program of a helper and Node's own arguments for it. */
+  readonly script?: string;
+  readonly execArgv?: readonly string[];
+}
+
+/** What carries out operations; the pool, or a fake. */
+export interface MountOperations {
+  /** Resolves to the number of mounts made or taken away. DEADLINE_EXCEEDED after `timeoutMs`, waiting in the queue included. */
+  run(operation: Operation, timeoutMs: number): Promise<number>;
+  /** Whether an operation on this target may still take effect although it was given up. */
+  unsettled(target: string): boolean;
+}
+
+interface Job {
+  readonly operation: Operation;
+  readonly resolve: (count: number) => void;
+  readonly reject: (failure: Failure) => void;
+  timer: NodeJS.Timeout;
+}
+
+interface Helper {
+  readonly child: ChildProcess;
+  ready: boolean;
+  killed: boolean;
+  job: Job | undefined;
+}
+
+/** A helper that cannot even start is tried again no sooner than this. */
+const RESPAWN_MS = 500;
+
+export class MountHelpers implements MountOperations {
+  readonly #options: Required<Omit<MountHelperOptions, 'execArgv'>> & { execArgv: readonly string[] };
+  readonly #helpers = new Set<Helper>();
+  readonly #stuck = new Map<Helper, string>();
+  readonly #queue: Job[] = [];
+  #closed = false;
+  #respawn: NodeJS.Timeout | undefined;
+
+  constructor(options: MountHelperOptions) {
+    this.#options = {
+      helpers: 2,
+      maxStuck: 8,
+      maxQueued: 1024,
+      graceMs: 1000,
+      onRestart: () => undefined,
+      onSettled: () => undefined,
+      script: join(__dirname, `main${extname(__filename)}`),
+      execArgv: [...process.execArgv, '--max-old-space-size=32'],
+      ...options,
+    };
+  }
+
+  /** Starts the helpers; operations queue until the first one is ready. */
+  start(): void {
+    while (this.#helpers.size < this.#options.helpers) this.#spawn();
+  }
+
+  get stuck(): number {
+    return this.#stuck.size;
+  }
+
+  /** Process ids of the helpers that take work, for status and tests. */
+  get pids(): number[] {
+    return [...this.#helpers].map((helper) => helper.child.pid).filter((pid): pid is number => pid !== undefined);
+  }
+
+  unsettled(target: string): boolean {
+    return [...this.#stuck.values()].includes(target);
+  }
+
+  run(operation: Operation, timeoutMs: number): Promise<number> {
+    if (this.#closed) return Promise.reject(new Failure('CANCELLED', 'the service is stopping'));
+    if (this.#stuck.size >= this.#options.maxStuck) {
+      return Promise.reject(
+        new Failure('RESOURCE_EXHAUSTED', `${this.#stuck.size} mount helpers hang in calls that do not return`, { next: 'see which repository does not answer (mesos-cvmfs status)' }),
+      );
+    }
+    if (this.#queue.length >= this.#options.maxQueued) return Promise.reject(new Failure('RESOURCE_EXHAUSTED', `${this.#queue.length} mounts and unmounts are waiting already`, { next: 'try again later' }));
+    return new Promise((resolve, reject) => {
+      const job: Job = { operation, resolve, reject, timer: setTimeout(() => this.#expired(job, timeoutMs), timeoutMs) };
+      this.#queue.push(job);
+      this.#dispatch();
+    });
+  }
+
+  /** Ends the helpers; waits until those that can die are dead. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#respawn);
+    for (const job of this.#queue.splice(0)) this.#settle(job, () => job.reject(new Failure('CANCELLED', 'the service is stopping')));
+    const gone = [...this.#helpers].map((helper) => new Promise<void>((resolve) => helper.child.once('exit', () => resolve())));
+    for (const helper of this.#helpers) helper.child.kill('SIGKILL');
+    await Promise.race([Promise.all(gone), new Promise<void>((resolve) => setTimeout(resolve, this.#options.graceMs).unref())]);
+  }
+
+  #spawn(): void {
+    const { script, lockFile, execArgv } = this.#options;
+    // A session of its own: Ctrl-C at a terminal is for the service, which has still to finish what it began.
+    const child = fork(script, [lockFile], { execArgv: [...execArgv], serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: {}, cwd: '/', detached: true });
+    const helper: Helper = { child, ready: false, killed: false, job: undefined };
+    this.#helpers.add(helper);
+    child.on('message', (message: FromHelper) => this.#answered(helper, message));
+    child.on('error', (err) => this.#options.logger.error('a mount helper failed', { pid: child.pid, err }));
+    child.on('exit', (code, signal) => this.#exited(helper, code, signal));
+    // They keep nothing running by themselves; whoever waits for an operation has its timer.
+    child.unref();
+    child.channel?.unref();
+  }
+
+  #answered(helper: Helper, message: FromHelper): void {
+    if (message.ready) helper.ready = true;
+    else if (helper.job !== undefined) {
+      const job = helper.job;
+      helper.job = undefined;
+      this.#settle(job, () => (message.failure === undefined ? job.resolve(message.count ?? 0) : job.reject(Failure.fromJSON(message.failure))));
+    }
+    this.#dispatch();
+  }
+
+  #settle(job: Job, how: () => void): void {
+    clearTimeout(job.timer);
+    how();
+  }
+
+  #dispatch(): void {
+    for (const helper of this.#helpers) {
+      if (!helper.ready || helper.job !== undefined || helper.killed) continue;
+      const job = this.#queue.shift();
+      if (job === undefined) return;
+      helper.job = job;
+      // An error here is followed by 'exit', which answers the job.
+      helper.child.send(job.operation, () => undefined);
+    }
+  }
+
+  #expired(job: Job, timeoutMs: number): void {
+    const late = new Failure('DEADLINE_EXCEEDED', `${job.operation.kind} of ${job.operation.target} did not end within ${timeoutMs} ms`, {
+      next: 'see whether the repository answers (mesos-cvmfs status)',
+    });
+    const queued = this.#queue.indexOf(job);
+    if (queued >= 0) {
+      this.#queue.splice(queued, 1);
+      job.reject(late);
+      return;
+    }
+    const helper = [...this.#helpers].find((one) => one.job === job);
+    if (helper === undefined) return;
+    helper.killed = true;
+    this.#helpers.delete(helper);
+    this.#stuck.set(helper, job.operation.target);
+    helper.child.kill('SIGKILL');
+    this.#options.logger.warn('a mount helper hangs and is replaced', { pid: helper.child.pid, operation: job.operation.kind, target: job.operation.target, timeoutMs });
+    const grace = setTimeout(() => job.reject(late), this.#options.graceMs);
+    helper.child.once('exit', () => {
+      clearTimeout(grace);
+      job.reject(late);
+    });
+    this.#replace();
+  }
+
+  #exited(helper: Helper, code: number | null, signal: string | null): void {
+    if (this.#stuck.delete(helper)) {
+      this.#options.onSettled();
+      return;
+    }
+    this.#helpers.delete(helper);
+    if (helper.job !== undefined) {
+      const job = helper.job;
+      this.#settle(job, () => job.reject(new Failure('SYSTEM', `a mount helper died during ${job.operation.kind} of ${job.operation.target} (${signal ?? `exit code ${code}`})`, { next: 'try again' })));
+    }
+    if (this.#closed) return;
+    this.#options.logger.warn('a mount helper ended and is replaced', { pid: helper.child.pid, code, signal });
+    if (helper.ready) this.#replace();
+    else this.#respawn ??= setTimeout(() => ((this.#respawn = undefined), this.#replace()), RESPAWN_MS).unref();
+  }
+
+  #replace(): void {
+    if (this.#closed) return;
+    this.#options.onRestart();
+    this.start();
+    this.#dispatch();
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * The schema of `<state_dir>/state.db`, one step per version; `user_version` says how many were taken. Steps are only
+ * ever added: a database of an older version is brought up, one of a newer version is refused.
+ *
+ * `rootfs`           one row per root file system, from intent to removal (provisioner/rootfs-state.ts)
+ * `image`            views that were used, held for the next container until PruneImages; `pinned` by an operator or null
+ * `release`          holds on views that were given up here and that the file system server has yet to be told of
+ */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE rootfs (
+    uuid TEXT PRIMARY KEY,
+    container TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    boot_id TEXT,
+    reference TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    path BLOB NOT NULL,
+    view TEXT NOT NULL,
+    path_in_view BLOB NOT NULL,
+    root_hash TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    idempotency_key TEXT,
+    fingerprint TEXT,
+    created_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX rootfs_container ON rootfs (container);
+  CREATE UNIQUE INDEX rootfs_key ON rootfs (container, idempotency_key) WHERE idempotency_key IS NOT NULL;
+  CREATE TABLE image (
+    digest TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    path BLOB NOT NULL,
+    view TEXT NOT NULL,
+    path_in_view BLOB NOT NULL,
+    root_hash TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    used_ms INTEGER NOT NULL,
+    pinned_ms INTEGER
+  ) STRICT;
+  CREATE TABLE release (
+    repository TEXT NOT NULL,
+    view TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    PRIMARY KEY (repository, view, holder)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/** `MCVM`: a database of another program under our name is refused, not migrated. */
+export const APPLICATION_ID = 0x4d43564d;
