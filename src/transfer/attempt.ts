@@ -1,0 +1,203 @@
+/**
+ * One attempt: one GET to one server by one way (spec 6.3), redirects of that server included, and the consumer run over
+ * the body. Throws AttemptFailure for what another attempt may cure, and anything else for what it can not.
+ */
+import type { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import { Failure } from '../error';
+import { AttemptFailure, errorFailure, header, statusFailure } from './attempt-failure';
+import { Body, tooBig } from './body';
+import type { Clock } from './clock';
+import type { Connection, Connections } from './connections';
+import { escapePath } from './object-url';
+import type { Place } from './retry-plan';
+import { printable, type TransferLog } from './transfer-log';
+import type { TransferOptions } from './transfer-options';
+import type { TransferInfo, TransferRequest } from './transfer-request';
+
+const REDIRECTS = [301, 302, 303, 307, 308];
+const MAX_LOCATION_CHARACTERS = 8_192;
+/** An error page up to this is read to keep its connection; of a longer one the connection is closed. */
+const MAX_PAGE_BYTES = 16 * 1024;
+const PAGE_TIMEOUT_MS = 1_000;
+
+export interface AttemptWorld {
+  readonly options: TransferOptions;
+  readonly connections: Connections;
+  readonly clock: Clock;
+  readonly log: TransferLog;
+  /** Body bytes as they come, for the counters. */
+  readonly count: (bytes: number) => void;
+}
+
+export type Consume<T> = (body: AsyncIterable<Buffer>, info: TransferInfo) => Promise<T>;
+
+/** Runs the attempt in a slot of the place's connection. `choose` is asked again after the wait for one: the shared choice may have moved. */
+export async function attempt<T>(world: AttemptWorld, request: TransferRequest, choose: () => Place, began: (place: Place) => void, consume: Consume<T>, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    const place = choose();
+    const url = new URL(`${place.server}/${escapePath(request.path)}`);
+    const connection = world.connections.to(url, place.proxy);
+    const release = await connection.slots.acquire(request.background === true, signal);
+    try {
+      const now = choose();
+      if (now.server !== place.server || now.proxy !== place.proxy) continue;
+      began(place);
+      const redirect = await exchange(world, request, place, url, connection, consume, signal);
+      if (!('location' in redirect)) return redirect.result;
+      release();
+      return await follow(world, request, place, url, redirect.location, consume, signal);
+    } finally {
+      release();
+    }
+  }
+}
+
+type Exchanged<T> = { readonly result: T } | { readonly location: string };
+
+async function follow<T>(world: AttemptWorld, request: TransferRequest, place: Place, first: URL, firstLocation: string, consume: Consume<T>, signal: AbortSignal): Promise<T> {
+  let from = first;
+  let location = firstLocation;
+  for (let hop = 0; hop < world.options.maxRedirects; hop++) {
+    const url = redirectTarget(from, location);
+    const connection = world.connections.to(url, place.proxy);
+    const release = await connection.slots.acquire(request.background === true, signal);
+    try {
+      const answer = await exchange(world, request, place, url, connection, consume, signal);
+      if (!('location' in answer)) return answer.result;
+      from = url;
+      location = answer.location;
+    } finally {
+      release();
+    }
+  }
+  throw new AttemptFailure('http', 'host', `more than ${world.options.maxRedirects} redirects`);
+}
+
+function redirectTarget(from: URL, location: string): URL {
+  const refused = (why: string): AttemptFailure => new AttemptFailure('http', 'host', `a redirect to "${printable(location.replace(/\/\/.*@/, '//[redacted]@'))}", which ${why}`);
+  if (location.length > MAX_LOCATION_CHARACTERS) throw refused('is too long');
+  if (!URL.canParse(location, from.href)) throw refused('is not a URL');
+  const url = new URL(location, from);
+  // Not from https to http, where anybody on the way could answer, and never to file: or the like.
+  if (url.protocol !== from.protocol) throw refused('changes the scheme');
+  if (url.username !== '' || url.password !== '') throw refused('carries credentials');
+  url.hash = '';
+  return url;
+}
+
+async function exchange<T>(world: AttemptWorld, request: TransferRequest, place: Place, url: URL, connection: Connection, consume: Consume<T>, signal: AbortSignal): Promise<Exchanged<T>> {
+  const proxied = place.proxy.origin !== undefined;
+  const target = connection.target(url);
+  let response: Dispatcher.ResponseData;
+  try {
+    response = await connection.dispatcher.request({
+      origin: target.origin,
+      path: target.path,
+      method: 'GET',
+      headers: { ...requestHeaders(world.options, request, place), ...target.headers },
+      signal,
+    });
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    throw errorFailure(error, proxied, false);
+  }
+  const { statusCode, headers } = response;
+  const location = header(headers, 'location');
+  if (world.options.followRedirects && REDIRECTS.includes(statusCode) && location !== undefined) {
+    await discard(response.body);
+    return { location };
+  }
+  // 203 is a 200 that a proxy says to have changed; the hash will tell. Other 2xx have no whole object in them.
+  const expected = request.range === undefined ? statusCode === 200 || statusCode === 203 : statusCode === 206;
+  if (!expected) {
+    await discard(response.body);
+    throw statusFailure(statusCode, headers, proxied, world.clock.now());
+  }
+  return { result: await receive(world, request, place, url, response, consume, signal) };
+}
+
+function requestHeaders(options: TransferOptions, request: TransferRequest, place: Place): Record<string, string> {
+  return {
+    'user-agent': options.userAgent,
+    ...(place.noCache ? { pragma: 'no-cache', 'cache-control': 'no-cache' } : {}),
+    ...(request.range === undefined ? {} : { range: `bytes=${request.range.offset}-${request.range.offset + request.range.length - 1}` }),
+    ...(options.infoHeader && request.info !== undefined ? { 'cvmfs-info': escapePath(request.info) } : {}),
+  };
+}
+
+async function receive<T>(world: AttemptWorld, request: TransferRequest, place: Place, url: URL, response: Dispatcher.ResponseData, consume: Consume<T>, signal: AbortSignal): Promise<T> {
+  const { headers } = response;
+  const proxied = place.proxy.origin !== undefined;
+  const name = printable(request.path);
+  const length = header(headers, 'content-length');
+  const contentLength = length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
+  const body = new Body(response.body as Readable, {
+    name,
+    maxBytes: request.maxBytes,
+    contentLength,
+    rangeLength: request.range?.length,
+    timeoutMs: proxied ? world.options.timeoutMs : world.options.timeoutDirectMs,
+    lowSpeedLimitBytesPerSecond: world.options.lowSpeedLimitBytesPerSecond,
+    proxied,
+    signal,
+  });
+  const contentType = header(headers, 'content-type');
+  try {
+    // Objects are what they are: whoever encodes them once more on the way has changed them.
+    const encoding = header(headers, 'content-encoding');
+    if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') throw new AttemptFailure('corrupt', 'host', `Content-Encoding "${printable(encoding)}", which was not asked for`);
+    if (request.range !== undefined) checkRange(header(headers, 'content-range'), request.range.offset);
+    if (contentLength !== undefined && contentLength > request.maxBytes) throw tooBig(name, request.maxBytes);
+    const date = new Date(header(headers, 'date') ?? NaN);
+    const info: TransferInfo = {
+      url: url.href,
+      server: place.server,
+      proxy: place.proxy.label,
+      ...(contentLength === undefined ? {} : { contentLength }),
+      ...(Number.isNaN(date.getTime()) ? {} : { date }),
+      ...(contentType === undefined ? {} : { contentType: printable(contentType) }),
+    };
+    const result = await consume(body.chunks(), info);
+    if (body.fault !== undefined) throw body.fault;
+    return result;
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    const fault = body.fault ?? error;
+    const corrupt = fault instanceof Failure && fault.code === 'OBJECT_CORRUPT' ? new AttemptFailure('corrupt', 'host', printable(fault.what)) : fault;
+    if (corrupt instanceof AttemptFailure && corrupt.kind === 'corrupt') {
+      // The first bytes tell a captive portal's page from a damaged disk (spec 11.1).
+      world.log('warn', 'an answer does not hold the object', {
+        object: name,
+        server: place.server,
+        proxy: place.proxy.label,
+        reason: corrupt.message,
+        receivedBytes: body.received,
+        contentType: contentType === undefined ? 'none' : printable(contentType),
+        firstBytes: printable(body.head),
+      });
+    }
+    throw corrupt;
+  } finally {
+    body.drop();
+    world.count(body.received);
+  }
+}
+
+function checkRange(contentRange: string | undefined, offset: number): void {
+  const start = /^bytes (\d{1,16})-/.exec(contentRange ?? '')?.[1];
+  if (start === undefined || Number(start) !== offset) throw new AttemptFailure('corrupt', 'host', `Content-Range "${printable(contentRange ?? 'none')}" in place of offset ${offset}`);
+}
+
+/** Reads a short page to its end, so that its connection can be used again; never for long. */
+async function discard(body: Dispatcher.ResponseData['body']): Promise<void> {
+  body.on('error', () => undefined);
+  const timer = setTimeout(() => body.destroy(), PAGE_TIMEOUT_MS);
+  try {
+    await body.dump({ limit: MAX_PAGE_BYTES });
+  } catch {
+    body.destroy();
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * A bounded number of slots with a bounded queue before them. Demanded work (a reader waits for it) always goes before
+ * background work (prefetch), and background work never takes the last quarter of the slots: else a full prefetch, sitting
+ * out its back-offs, would make every reader wait.
+ */
+import { Failure } from '../error';
+
+interface Waiter {
+  admit(): void;
+}
+
+export class SlotQueue {
+  private taken = 0;
+  private readonly demanded = new Set<Waiter>();
+  private readonly background = new Set<Waiter>();
+  private readonly backgroundSlots: number;
+
+  constructor(
+    private readonly slots: number,
+    /** Waiters of either kind. */
+    private readonly maxQueued: number,
+  ) {
+    this.backgroundSlots = slots - Math.floor(slots / 4);
+  }
+
+  get inFlight(): number {
+    return this.taken;
+  }
+
+  get queued(): number {
+    return this.demanded.size + this.background.size;
+  }
+
+  /** Resolves to a function that gives the slot back. Throws RESOURCE_EXHAUSTED, or the signal's reason. */
+  acquire(background: boolean, signal: AbortSignal): Promise<() => void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      const queue = background ? this.background : this.demanded;
+      if (this.free(background)) return resolve(this.take());
+      if (queue.size >= this.maxQueued) {
+        return reject(
+          new Failure('RESOURCE_EXHAUSTED', `${queue.size} ${background ? 'background' : 'demanded'} downloads are waiting already`, { next: 'try again later' }),
+        );
+      }
+      const aborted = (): void => {
+        queue.delete(waiter);
+        reject(signal.reason);
+      };
+      const waiter: Waiter = {
+        admit: () => {
+          signal.removeEventListener('abort', aborted);
+          resolve(this.take());
+        },
+      };
+      queue.add(waiter);
+      signal.addEventListener('abort', aborted, { once: true });
+    });
+  }
+
+  private free(background: boolean): boolean {
+    return background ? this.demanded.size === 0 && this.taken < this.backgroundSlots : this.taken < this.slots;
+  }
+
+  private take(): () => void {
+    this.taken += 1;
+    let given = false;
+    return () => {
+      if (given) return;
+      given = true;
+      this.taken -= 1;
+      this.admitNext();
+    };
+  }
+
+  private admitNext(): void {
+    for (const [queue, background] of [[this.demanded, false], [this.background, true]] as const) {
+      // A Set iterates in the order of insertion: first come, first served, and an aborted waiter leaves in O(1).
+      for (const waiter of queue) {
+        if (!this.free(background)) return;
+        queue.delete(waiter);
+        waiter.admit();
+      }
+    }
+  }
+}
