@@ -35,7 +35,7 @@ const PATTERN = /^([0-9a-f]{40})(?:-(rmd160|shake128))?$/;
 /** The text form; INVALID_ARGUMENT for anything but exactly that. */
 export function parseHash(text: string): ContentHash {
   const match = PATTERN.exec(text);
-  if (match === null || text.endsWith('\n')) {
+  if (match === null) {
     throw new Failure('INVALID_ARGUMENT', `not a content hash: ${JSON.stringify(text.slice(0, 60))}`, {
       next: 'a hash is 40 lower-case hex digits, followed by -rmd160 or -shake128 for these algorithms',
     });

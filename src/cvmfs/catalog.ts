@@ -1,0 +1,338 @@
+/**
+ * A catalog: one SQLite file that holds a part of the repository's tree (spec 4). This reads schema versions 2.4 and
+ * 2.5; columns are asked for by name, since an upgraded catalog has the late ones last. The file must be local,
+ * decompressed and unchanging. Everything in it is a stranger's: see database.ts and catalog-entry.ts for what is refused.
+ *
+ * Costs: a lookup is one b-tree search. Nothing here reads the whole table except `lowestRowidOfGroup` without a parent.
+ */
+import { Failure } from '../error';
+import { Database } from './database';
+import { entryColumns, isEntryPath, readEntry } from './catalog-entry';
+import type { CatalogEntry, RawRow } from './catalog-entry';
+import { isChunked, isDirectory } from './flags';
+import { DIGEST_BYTES, parseHash } from './hash';
+import type { ContentHash } from './hash';
+import { HardlinkGroups } from './hardlink-groups';
+import { pathKey, samePathKey } from './path-key';
+import type { PathKey } from './path-key';
+
+export type { CatalogEntry } from './catalog-entry';
+
+/** A catalog that is attached to this one. */
+export interface NestedCatalog {
+  /** Where it is attached, absolute from the root of this catalog's tree. */
+  readonly path: Buffer;
+  readonly hash: ContentHash;
+  /** Bytes of the decompressed file; 0 where the publisher did not say. */
+  readonly size: number;
+  /** True for the root catalog of another revision, attached deeper (spec 4.6). */
+  readonly bind: boolean;
+}
+
+export interface Chunk {
+  readonly offset: number;
+  readonly size: number;
+  /** Digest of the stored bytes; algorithm and compression are those of the file's flags. */
+  readonly hash: Buffer;
+}
+
+export interface OpenOptions {
+  /** Refuse what is not the root catalog of a repository. */
+  readonly expectRoot?: boolean;
+}
+
+const MAX_ROWID = 0xffffffff;
+const MAX_NESTED = 200_000;
+/** 4 TiB of chunks at the usual 4 MiB. */
+const MAX_CHUNKS = 1 << 20;
+const MAX_HIDDEN_COUNTED = 1000;
+/** What a client uses for a catalog without the property, seconds. */
+const DEFAULT_TTL_SECONDS = 240;
+const REQUIRED = ['md5path_1', 'md5path_2', 'parent_1', 'parent_2', 'hardlinks', 'hash', 'size', 'mode', 'mtime', 'flags', 'name', 'symlink', 'uid', 'gid'];
+
+export class Catalog {
+  readonly schemaRevision: number;
+  /** Where the catalog is attached, `/a/b`; empty for a root catalog. */
+  readonly rootPrefix: Buffer;
+  readonly revision: number;
+  readonly ttlSeconds: number;
+  private readonly properties: ReadonlyMap<string, Buffer>;
+  private readonly statements: ReturnType<typeof prepareStatements>;
+  private readonly hidden = new Set<number>();
+  private readonly groups = new HardlinkGroups();
+  private readonly readBytes = (rowid: number): { name: Buffer; symlink: Buffer } => {
+    const [name, symlink] = this.statements.bytes.get(rowid) as [Buffer | null, Buffer | null];
+    return { name: name ?? Buffer.alloc(0), symlink: symlink ?? Buffer.alloc(0) };
+  };
+
+  private constructor(private readonly database: Database) {
+    this.properties = database.pairs('properties', 'key', 'value');
+    const schema = Number(this.property('schema') ?? '1.0');
+    if (!(Math.abs(schema - 2.5) < 0.01 || Math.abs(schema - 2.4) < 0.01)) {
+      throw database.refuse(`its schema is ${JSON.stringify(this.property('schema') ?? 'older than 2.4')}, and 2.4 and 2.5 are read`);
+    }
+    this.schemaRevision = this.number('schema_revision', 0);
+    this.revision = this.number('revision', 0);
+    this.ttlSeconds = this.number('TTL', DEFAULT_TTL_SECONDS);
+    this.rootPrefix = this.properties.get('root_prefix') ?? Buffer.alloc(0);
+    if (!isEntryPath(this.rootPrefix)) throw database.refuse('its root_prefix is not a path');
+
+    database.require('catalog', REQUIRED);
+    this.statements = prepareStatements(database);
+    const [lowest, highest] = database.run(() => this.statements.extremes.get()) as [unknown, unknown];
+    if (lowest !== null && (!isRowid(lowest) || !isRowid(highest))) {
+      throw database.refuse(`its row numbers go from ${String(lowest)} to ${String(highest)}, and 1 to ${MAX_ROWID} are possible`);
+    }
+  }
+
+  /**
+   * Opens a decompressed catalog for reading. CATALOG_INVALID for one that is damaged, hostile or of an unknown
+   * schema; SYSTEM when the file cannot be read. Close it; an evicted file stays readable until then.
+   */
+  static open(path: string, options: OpenOptions = {}): Catalog {
+    const database = Database.open(path, 'CATALOG_INVALID', `catalog ${path}`);
+    try {
+      const catalog = new Catalog(database);
+      if (options.expectRoot === true && catalog.rootPrefix.length !== 0) {
+        throw database.refuse(`it is not a root catalog but that of ${catalog.rootPrefix.toString()}`);
+      }
+      catalog.rootEntry();
+      return catalog;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  }
+
+  /** Rows met so far that were left out because no file system can hold them; counted up to 1,000. */
+  get hiddenEntries(): number {
+    return this.hidden.size;
+  }
+
+  property(key: string): string | undefined {
+    return this.properties.get(key)?.toString();
+  }
+
+  /** The directory that the catalog begins with. */
+  rootEntry(): CatalogEntry {
+    const entry = this.byKey(pathKey(this.rootPrefix));
+    if (entry === undefined || !isDirectory(entry.flags)) throw this.database.refuse('it has no row for its own root directory');
+    return entry;
+  }
+
+  byRowid(rowid: number): CatalogEntry | undefined {
+    if (!isRowid(rowid)) return undefined;
+    const row = this.database.run(() => this.statements.byRowid.get(rowid)) as RawRow | undefined;
+    return row === undefined ? undefined : this.entry(row);
+  }
+
+  byKey(key: PathKey): CatalogEntry | undefined {
+    const row = this.database.run(() => this.statements.byKey.get(key.hi, key.lo)) as RawRow | undefined;
+    if (row === undefined) return undefined;
+    const entry = this.entry(row);
+    if (entry !== undefined && !samePathKey(entry.key, key)) throw this.database.refuse('its index of paths points to other rows');
+    return entry;
+  }
+
+  /**
+   * Entries of a directory with a rowid above `afterRowid` in rowid order. At most `limit` rows are looked at, and rows
+   * that are not fit to be seen are skipped, so a short answer is not the end: only an empty one is. The bit `hidden`
+   * of the flags is for the caller to honour.
+   */
+  children(parent: PathKey, afterRowid: number, limit: number): CatalogEntry[] {
+    let after = afterRowid;
+    // A page of nothing but unfit rows must not look like the end of the directory.
+    for (;;) {
+      const rows = this.database.run(() => this.statements.children.all(parent.hi, parent.lo, after, limit)) as RawRow[];
+      const entries: CatalogEntry[] = [];
+      for (const row of rows) {
+        // Rows that do not ascend are a b-tree with shared pages: a listing without end.
+        if (!isRowid(row[0]) || row[0] <= after) throw this.database.refuse('its index of directories is not in order');
+        after = row[0];
+        const entry = this.entry(row);
+        if (entry === undefined) continue;
+        if (!samePathKey(entry.parent, parent)) throw this.database.refuse('its index of directories points to other rows');
+        // The root of a repository has no parent; a row that is its own parent is a directory inside itself.
+        if (!samePathKey(entry.key, parent) && entry.name.length !== 0) entries.push(entry);
+        else this.hide(entry.rowid);
+      }
+      if (entries.length > 0 || rows.length < limit) return entries;
+    }
+  }
+
+  /** All rows in rowid order, a page at a time: for what has to see everything. The same rules as `children`. */
+  entriesAfter(afterRowid: number, limit: number): CatalogEntry[] {
+    let after = afterRowid;
+    for (;;) {
+      const rows = this.database.run(() => this.statements.all.all(after, limit)) as RawRow[];
+      const entries: CatalogEntry[] = [];
+      for (const row of rows) {
+        if (!isRowid(row[0]) || row[0] <= after) throw this.database.refuse('its rows are not in order');
+        after = row[0];
+        const entry = this.entry(row);
+        if (entry !== undefined) entries.push(entry);
+      }
+      if (entries.length > 0 || rows.length < limit) return entries;
+    }
+  }
+
+  /**
+   * The path of an entry from the names of its parents, up to this catalog's root prefix. CATALOG_INVALID when it does
+   * not have the entry's key: a loop of parents, a name that is not that of its path.
+   */
+  pathOf(entry: CatalogEntry): Buffer {
+    const top = pathKey(this.rootPrefix);
+    const parts: Buffer[] = [];
+    let bytes = 0;
+    for (let at = entry; !samePathKey(at.key, top); ) {
+      parts.push(at.name, SLASH);
+      bytes += at.name.length + 1;
+      const parent = bytes > MAX_PATH_BYTES ? undefined : this.byKey(at.parent);
+      if (parent === undefined) throw this.database.refuse(`row ${entry.rowid} has no way up to the catalog's root`);
+      at = parent;
+    }
+    const path = Buffer.concat([this.rootPrefix, ...parts.reverse()]);
+    if (!samePathKey(pathKey(path), entry.key)) throw this.database.refuse(`row ${entry.rowid} is not where its names say`);
+    return path;
+  }
+
+  /** The catalog that is attached exactly at `path` (absolute, as in `NestedCatalog`). */
+  nestedAt(path: Buffer): NestedCatalog | undefined {
+    for (const { statement, bind } of this.statements.nestedAt) {
+      const row = this.database.run(() => statement.get(path)) as RawRow | undefined;
+      if (row !== undefined) return this.nestedCatalog(row, bind);
+    }
+    return undefined;
+  }
+
+  /** All that is attached; more than 200,000 are refused. */
+  nested(): NestedCatalog[] {
+    const found: NestedCatalog[] = [];
+    for (const { statement, bind } of this.statements.nested) {
+      const rows = this.database.run(() => statement.all()) as RawRow[];
+      if (rows.length > MAX_NESTED) throw this.database.refuse(`it has more than ${MAX_NESTED} nested catalogs`);
+      for (const row of rows) found.push(this.nestedCatalog(row, bind));
+    }
+    return found;
+  }
+
+  /** The chunks of a chunked file in order. They cover it exactly, else CATALOG_INVALID. */
+  chunks(entry: CatalogEntry): Chunk[] {
+    if (!isChunked(entry.flags)) return [];
+    const chunks: Chunk[] = [];
+    let end = 0;
+    this.database.run(() => {
+      if (this.statements.chunks === undefined) throw this.database.refuse('it has chunked files and no usable table chunks');
+      for (const row of this.statements.chunks.iterate(entry.key.hi, entry.key.lo)) {
+        const [offset, size, hash] = row as [unknown, unknown, unknown];
+        const fits = offset === end && typeof size === 'number' && Number.isSafeInteger(size) && size > 0 && Buffer.isBuffer(hash) && hash.length === DIGEST_BYTES;
+        if (!fits) throw this.database.refuse(`the chunks of row ${entry.rowid} have a gap, an overlap or no hash at ${end}`);
+        end += size;
+        chunks.push({ offset, size, hash });
+        if (chunks.length > MAX_CHUNKS || end > entry.size) break;
+      }
+    });
+    if (end !== entry.size || chunks.length === 0) {
+      throw this.database.refuse(`the chunks of row ${entry.rowid} do not cover its ${entry.size} bytes, but ${end}${chunks.length > MAX_CHUNKS ? ' or more' : ''}`);
+    }
+    return chunks;
+  }
+
+  /**
+   * The lowest rowid among the names of a hard-link group: what the group's node id is made of. A group lives in one
+   * directory, so with the parent's key only that directory is looked at, once for all its groups.
+   * undefined when no row of the group is there.
+   */
+  lowestRowidOfGroup(group: number, parent?: PathKey): number | undefined {
+    if (group === 0) return undefined;
+    return this.groups.lowest(group, parent === undefined ? '' : `${parent.hi},${parent.lo}`, (after, limit) =>
+      parent === undefined ? this.entriesAfter(after, limit) : this.children(parent, after, limit),
+    );
+  }
+
+  /** The counters that the publisher wrote (spec 4.7, statistics.ts). */
+  statistics(): Map<string, number> {
+    const counters = new Map<string, number>();
+    for (const [name, value] of this.database.pairs('statistics', 'counter', 'value')) {
+      const count = Number(value.toString());
+      if (Number.isSafeInteger(count)) counters.set(name, count);
+    }
+    return counters;
+  }
+
+  close(): void {
+    this.database.close();
+  }
+
+  private entry(row: RawRow): CatalogEntry | undefined {
+    const entry = this.database.run(() => readEntry(row, this.readBytes));
+    if (entry === undefined) this.hide(row[0] as number);
+    return entry;
+  }
+
+  private hide(rowid: number): void {
+    if (this.hidden.size < MAX_HIDDEN_COUNTED) this.hidden.add(rowid);
+  }
+
+  private nestedCatalog(row: RawRow, bind: boolean): NestedCatalog {
+    const [path, text, size] = row;
+    if (!Buffer.isBuffer(path) || path.length === 0 || !isEntryPath(path)) throw this.database.refuse('the place of a nested catalog is not a path');
+    if (typeof text !== 'string') throw this.database.refuse(`the nested catalog at ${path.toString()} has no hash`);
+    try {
+      return { path, hash: parseHash(text), size: typeof size === 'number' && Number.isSafeInteger(size) && size > 0 ? size : 0, bind };
+    } catch (error) {
+      throw this.database.refuse(`the nested catalog at ${path.toString()}: ${Failure.from(error).what}`);
+    }
+  }
+
+  private number(key: string, fallback: number): number {
+    const text = this.property(key);
+    if (text === undefined) return fallback;
+    if (!/^[0-9]{1,16}$/.test(text)) throw this.database.refuse(`its property ${key} is ${JSON.stringify(text.slice(0, 40))}`);
+    return Number(text);
+  }
+}
+
+const SLASH = Buffer.from('/');
+/** Paths in a file system end at 4 KiB, but nothing in the format says so; this only ends loops. */
+const MAX_PATH_BYTES = 1 << 20;
+
+function prepareStatements(database: Database) {
+  const present = database.columns('catalog') ?? new Set();
+  const columns = entryColumns({ xattr: present.has('xattr'), mtimens: present.has('mtimens') });
+  const byPath = database.index('catalog', ['md5path_1', 'md5path_2']);
+  const byParent = database.index('catalog', ['parent_1', 'parent_2']);
+  const mountpoints = [
+    { table: 'nested_catalogs', bind: false },
+    { table: 'bind_mountpoints', bind: true },
+  ].filter(({ table }) => database.columns(table) !== undefined);
+  for (const { table } of mountpoints) database.require(table, ['path', 'sha1']);
+  const nestedColumns = (table: string): string =>
+    `CASE WHEN octet_length(path) <= 65536 THEN CAST(path AS BLOB) END, CASE WHEN octet_length(sha1) <= 64 THEN sha1 END, ${database.columns(table)?.has('size') === true ? 'size' : '0'}`;
+  let chunks;
+  if (database.columns('chunks') !== undefined) {
+    database.require('chunks', ['md5path_1', 'md5path_2', 'offset', 'size', 'hash']);
+    const byFile = database.index('chunks', ['md5path_1', 'md5path_2', 'offset']);
+    chunks = database
+      .prepare(`SELECT offset, size, CASE WHEN octet_length(hash) = ${DIGEST_BYTES} THEN hash END FROM chunks INDEXED BY ${byFile} WHERE md5path_1 = ? AND md5path_2 = ? ORDER BY offset`)
+      .raw();
+  }
+  return {
+    extremes: database.prepare('SELECT (SELECT min(rowid) FROM catalog), (SELECT max(rowid) FROM catalog)').raw(),
+    byRowid: database.prepare(`SELECT ${columns} FROM catalog NOT INDEXED WHERE rowid = ?`).raw(),
+    byKey: database.prepare(`SELECT ${columns} FROM catalog INDEXED BY ${byPath} WHERE md5path_1 = ? AND md5path_2 = ? LIMIT 1`).raw(),
+    children: database.prepare(`SELECT ${columns} FROM catalog INDEXED BY ${byParent} WHERE parent_1 = ? AND parent_2 = ? AND rowid > ? ORDER BY rowid LIMIT ?`).raw(),
+    all: database.prepare(`SELECT ${columns} FROM catalog NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT ?`).raw(),
+    bytes: database.prepare('SELECT CAST(name AS BLOB), CAST(symlink AS BLOB) FROM catalog NOT INDEXED WHERE rowid = ?').raw(),
+    chunks,
+    nested: mountpoints.map(({ table, bind }) => ({ bind, statement: database.prepare(`SELECT ${nestedColumns(table)} FROM ${table} NOT INDEXED LIMIT ${MAX_NESTED + 1}`).raw() })),
+    nestedAt: mountpoints.map(({ table, bind }) => ({
+      bind,
+      statement: database.prepare(`SELECT ${nestedColumns(table)} FROM ${table} INDEXED BY ${database.index(table, ['path'])} WHERE path = CAST(? AS TEXT) LIMIT 1`).raw(),
+    })),
+  };
+}
+
+function isRowid(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= MAX_ROWID;
+}
