@@ -56,6 +56,8 @@ export class Catalog {
   readonly rootPrefix: Buffer;
   readonly revision: number;
   readonly ttlSeconds: number;
+  /** Largest rowid of the main table; 0 when it is empty. */
+  readonly maxRowid: number;
   private readonly properties: ReadonlyMap<string, Buffer>;
   private readonly statements: ReturnType<typeof prepareStatements>;
   private readonly hidden = new Set<number>();
@@ -83,6 +85,7 @@ export class Catalog {
     if (lowest !== null && (!isRowid(lowest) || !isRowid(highest))) {
       throw database.refuse(`its row numbers go from ${String(lowest)} to ${String(highest)}, and 1 to ${MAX_ROWID} are possible`);
     }
+    this.maxRowid = isRowid(highest) ? highest : 0;
   }
 
   /**
