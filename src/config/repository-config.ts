@@ -19,7 +19,7 @@ export type FuseDriver = 'kernel' | 'fuse-native';
 export type InodeBits = 32 | 64;
 
 /** Room for many keys, maps and blacklists; what is bigger is nonsense. */
-export const MAX_REPOSITORY_CONFIG_BYTES = 4 * 1024 * 1024;
+export const MAX_REPOSITORY_CONFIG_BYTES = 8 * 1024 * 1024;
 
 /** A repository name: checked before any path or URL is built from it (docs/format.md, repository names). */
 export const FQRN = /^[A-Za-z0-9]([A-Za-z0-9_-]|\.(?!\.))*[A-Za-z0-9]$/;
