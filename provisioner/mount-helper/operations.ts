@@ -27,7 +27,7 @@ export interface ViewSource {
 export type Operation =
   | { readonly kind: 'overlay'; readonly source: ViewSource; readonly upper: string; readonly work: string; readonly target: string; readonly xinoOff: boolean }
   | { readonly kind: 'bind'; readonly source: ViewSource; readonly target: string; readonly suid: boolean }
-  | { readonly kind: 'unmount'; readonly target: string };
+  | { readonly kind: 'unmount'; readonly target: string | Buffer };
 
 /** Mounts stacked on one rootfs that are taken away; more is somebody's loop. */
 const MAX_STACKED = 64;
@@ -106,7 +106,7 @@ function mountBind(native: Libc, operation: Operation & { kind: 'bind' }): void 
 }
 
 /** Lazily, with all that is mounted below and stacked above; nothing mounted, or nothing there, is success. */
-function unmount(native: Libc, target: string): number {
+function unmount(native: Libc, target: string | Buffer): number {
   for (let count = 0; count < MAX_STACKED; count++) {
     try {
       native.umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
@@ -116,7 +116,7 @@ function unmount(native: Libc, target: string): number {
       throw err;
     }
   }
-  throw new Failure('SYSTEM', `${target} is still mounted after ${MAX_STACKED} unmounts`);
+  throw new Failure('SYSTEM', `${target.toString()} is still mounted after ${MAX_STACKED} unmounts`);
 }
 
 /** Returns the number of mounts made or taken away. */

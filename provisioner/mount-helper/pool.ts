@@ -2,10 +2,10 @@
  * A few warm helper processes for calls that can hang: Provision must not pay for a process (about 50 ms), and must not
  * wait behind a call that hangs.
  *
- * A helper that misses its deadline is killed. Most die at once; one that waits for a request which a file system server
- * has already taken cannot die before it is answered. Such a one is replaced, and as long as it lives its target counts
- * as unsettled: the mount may still appear, so what was to be mounted there must not be forgotten yet. Not more than
- * `maxStuck` of them are tolerated; then operations are refused until one is gone.
+ * A helper that misses its deadline is killed and replaced. Most die at once; one that waits for a request which a file
+ * system server has already taken cannot die before that is answered. Not more than `maxStuck` such are tolerated; then
+ * operations are refused until one is gone. What a stuck one mounts in the end does no harm: mount(2) has looked up its
+ * target at the beginning, and the kernel refuses to mount on a directory that was removed since (ENOENT).
  */
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
@@ -16,18 +16,14 @@ import type { FromHelper } from './main';
 import type { Operation } from './operations';
 
 export interface MountHelperOptions {
-  /** Shared-locked by every helper as long as it lives. */
-  readonly lockFile: string;
   readonly logger: Logger;
   readonly helpers?: number;
   readonly maxStuck?: number;
   readonly maxQueued?: number;
-  /** How long a killed helper is waited for before its target counts as unsettled. */
+  /** How long a killed helper is waited for before its operation is given up. */
   readonly graceMs?: number;
   /** A helper was replaced, for the metrics. */
   readonly onRestart?: () => void;
-  /** A stuck helper is gone: what was unsettled can be cleaned up now. */
-  readonly onSettled?: () => void;
   /** The program of a helper and Node's own arguments for it. */
   readonly script?: string;
   readonly execArgv?: readonly string[];
@@ -37,8 +33,6 @@ export interface MountHelperOptions {
 export interface MountOperations {
   /** Resolves to the number of mounts made or taken away. DEADLINE_EXCEEDED after `timeoutMs`, waiting in the queue included. */
   run(operation: Operation, timeoutMs: number): Promise<number>;
-  /** Whether an operation on this target may still take effect although it was given up. */
-  unsettled(target: string): boolean;
 }
 
 interface Job {
@@ -61,7 +55,7 @@ const RESPAWN_MS = 500;
 export class MountHelpers implements MountOperations {
   readonly #options: Required<Omit<MountHelperOptions, 'execArgv'>> & { execArgv: readonly string[] };
   readonly #helpers = new Set<Helper>();
-  readonly #stuck = new Map<Helper, string>();
+  readonly #stuck = new Set<Helper>();
   readonly #queue: Job[] = [];
   #closed = false;
   #respawn: NodeJS.Timeout | undefined;
@@ -73,7 +67,6 @@ export class MountHelpers implements MountOperations {
       maxQueued: 1024,
       graceMs: 1000,
       onRestart: () => undefined,
-      onSettled: () => undefined,
       script: join(__dirname, `main${extname(__filename)}`),
       execArgv: [...process.execArgv, '--max-old-space-size=32'],
       ...options,
@@ -92,10 +85,6 @@ export class MountHelpers implements MountOperations {
   /** Process ids of the helpers that take work, for status and tests. */
   get pids(): number[] {
     return [...this.#helpers].map((helper) => helper.child.pid).filter((pid): pid is number => pid !== undefined);
-  }
-
-  unsettled(target: string): boolean {
-    return [...this.#stuck.values()].includes(target);
   }
 
   run(operation: Operation, timeoutMs: number): Promise<number> {
@@ -124,9 +113,9 @@ export class MountHelpers implements MountOperations {
   }
 
   #spawn(): void {
-    const { script, lockFile, execArgv } = this.#options;
+    const { script, execArgv } = this.#options;
     // A session of its own: Ctrl-C at a terminal is for the service, which has still to finish what it began.
-    const child = fork(script, [lockFile], { execArgv: [...execArgv], serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: {}, cwd: '/', detached: true });
+    const child = fork(script, [], { execArgv: [...execArgv], serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: {}, cwd: '/', detached: true });
     const helper: Helper = { child, ready: false, killed: false, job: undefined };
     this.#helpers.add(helper);
     child.on('message', (message: FromHelper) => this.#answered(helper, message));
@@ -164,7 +153,7 @@ export class MountHelpers implements MountOperations {
   }
 
   #expired(job: Job, timeoutMs: number): void {
-    const late = new Failure('DEADLINE_EXCEEDED', `${job.operation.kind} of ${job.operation.target} did not end within ${timeoutMs} ms`, {
+    const late = new Failure('DEADLINE_EXCEEDED', `${job.operation.kind} of ${job.operation.target.toString()} did not end within ${timeoutMs} ms`, {
       next: 'see whether the repository answers (mesos-cvmfs status)',
     });
     const queued = this.#queue.indexOf(job);
@@ -177,9 +166,9 @@ export class MountHelpers implements MountOperations {
     if (helper === undefined) return;
     helper.killed = true;
     this.#helpers.delete(helper);
-    this.#stuck.set(helper, job.operation.target);
+    this.#stuck.add(helper);
     helper.child.kill('SIGKILL');
-    this.#options.logger.warn('a mount helper hangs and is replaced', { pid: helper.child.pid, operation: job.operation.kind, target: job.operation.target, timeoutMs });
+    this.#options.logger.warn('a mount helper hangs and is replaced', { pid: helper.child.pid, operation: job.operation.kind, target: job.operation.target.toString(), timeoutMs });
     const grace = setTimeout(() => job.reject(late), this.#options.graceMs);
     helper.child.once('exit', () => {
       clearTimeout(grace);
@@ -189,14 +178,11 @@ export class MountHelpers implements MountOperations {
   }
 
   #exited(helper: Helper, code: number | null, signal: string | null): void {
-    if (this.#stuck.delete(helper)) {
-      this.#options.onSettled();
-      return;
-    }
+    if (this.#stuck.delete(helper)) return;
     this.#helpers.delete(helper);
     if (helper.job !== undefined) {
       const job = helper.job;
-      this.#settle(job, () => job.reject(new Failure('SYSTEM', `a mount helper died during ${job.operation.kind} of ${job.operation.target} (${signal ?? `exit code ${code}`})`, { next: 'try again' })));
+      this.#settle(job, () => job.reject(new Failure('SYSTEM', `a mount helper died during ${job.operation.kind} of ${job.operation.target.toString()} (${signal ?? `exit code ${code}`})`, { next: 'try again' })));
     }
     if (this.#closed) return;
     this.#options.logger.warn('a mount helper ended and is replaced', { pid: helper.child.pid, code, signal });

@@ -3,13 +3,13 @@
  * ever added: a database of an older version is brought up, one of a newer version is refused.
  *
  * `rootfs`           one row per root file system, from intent to removal (provisioner/rootfs-state.ts)
- * `image`            views that were used, held for the next container until PruneImages; `pinned` by an operator or null
+ * `image`            images that were used, by each name, their views held for the next container until PruneImages; pinned by an operator or not
  * `release`          holds on views that were given up here and that the file system server has yet to be told of
  */
 export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE rootfs (
-    uuid TEXT PRIMARY KEY,
+    uuid TEXT NOT NULL PRIMARY KEY,
     container TEXT NOT NULL,
     backend TEXT NOT NULL,
     state TEXT NOT NULL,
@@ -31,9 +31,9 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX rootfs_container ON rootfs (container);
   CREATE UNIQUE INDEX rootfs_key ON rootfs (container, idempotency_key) WHERE idempotency_key IS NOT NULL;
   CREATE TABLE image (
-    digest TEXT PRIMARY KEY,
-    holder TEXT NOT NULL,
+    digest TEXT NOT NULL,
     reference TEXT NOT NULL,
+    holder TEXT NOT NULL,
     repository TEXT NOT NULL,
     path BLOB NOT NULL,
     view TEXT NOT NULL,
@@ -41,8 +41,9 @@ export const MIGRATIONS: readonly string[] = [
     root_hash TEXT NOT NULL,
     revision INTEGER NOT NULL,
     used_ms INTEGER NOT NULL,
-    pinned_ms INTEGER
-  ) STRICT;
+    pinned_ms INTEGER,
+    PRIMARY KEY (digest, reference)
+  ) STRICT, WITHOUT ROWID;
   CREATE TABLE release (
     repository TEXT NOT NULL,
     view TEXT NOT NULL,

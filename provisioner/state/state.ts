@@ -151,8 +151,7 @@ export class State {
     const row = this.#sql(
       `INSERT INTO image (digest, holder, reference, repository, path, view, path_in_view, root_hash, revision, used_ms)
        VALUES (@digest, @newHolder, @reference, @repository, @path, @view, @pathInView, @rootHash, @revision, @usedMs)
-       ON CONFLICT (digest) DO UPDATE SET reference = excluded.reference, path = excluded.path, root_hash = excluded.root_hash,
-         revision = excluded.revision, used_ms = excluded.used_ms
+       ON CONFLICT (digest, reference) DO UPDATE SET path = excluded.path, root_hash = excluded.root_hash, revision = excluded.revision, used_ms = excluded.used_ms
        RETURNING *`,
     ).get({ ...image, newHolder, usedMs }) as ImageRow;
     return imageOf(row);
@@ -163,15 +162,16 @@ export class State {
     return (this.#sql('SELECT * FROM image ORDER BY used_ms, digest').all() as ImageRow[]).map(imageOf);
   }
 
+  /** Pins an image under all its names, or with null lets it go; false when that changed nothing. */
   pinImage(digest: string, pinnedMs: number | null): boolean {
-    return this.#sql('UPDATE image SET pinned_ms = ? WHERE digest = ? AND (pinned_ms IS NULL) <> (? IS NULL)').run(pinnedMs, digest, pinnedMs).changes === 1;
+    return this.#sql('UPDATE image SET pinned_ms = ? WHERE digest = ? AND (pinned_ms IS NULL) <> (? IS NULL)').run(pinnedMs, digest, pinnedMs).changes > 0;
   }
 
   /** Forgets an image; its hold is owed to the server. */
   removeImage(image: ImageRecord): PendingRelease {
     const release = { repository: image.repository, view: image.view, holder: image.holder };
     this.transaction(() => {
-      this.#sql('DELETE FROM image WHERE digest = ?').run(image.digest);
+      this.#sql('DELETE FROM image WHERE digest = ? AND reference = ?').run(image.digest, image.reference);
       this.#owe(release);
     });
     return release;

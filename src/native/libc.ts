@@ -23,7 +23,6 @@ export const MS_SHARED = 1 << 20;
 export const MNT_DETACH = 2;
 export const UMOUNT_NOFOLLOW = 8;
 
-export const LOCK_SH = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
 
@@ -43,6 +42,8 @@ const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 /** Linux syscall number of openat2, the same on every architecture since it is a late one. */
 const SYS_OPENAT2 = 437;
+const SYS_PIDFD_OPEN = 434;
+const SYS_PIDFD_GETFD = 438;
 
 export interface PeerCredentials {
   readonly pid: number;
@@ -70,6 +71,8 @@ export interface Libc {
   lsetxattr(path: Buffer | string, name: Buffer | string, value: Buffer): void;
   /** mknod(2) with the device number as the kernel packs it (glibc's makedev). */
   mknod(path: Buffer | string, mode: number, device: bigint): void;
+  /** A duplicate of another process' descriptor (pidfd_getfd(2)); needs the right to trace that process. */
+  descriptorOf(pid: number, fd: number): number;
   /** ioctl(2) with a pointer argument. */
   ioctl(fd: number, request: number, argument: Buffer): number;
 }
@@ -103,6 +106,8 @@ function bind(): Libc {
   const cUmount2 = lib.func('int umount2(const void *target, int flags)');
   const cFlock = lib.func('int flock(int fd, int operation)');
   const cSyscall = lib.func('long syscall(long number, long a, const void *b, const void *c, long d)');
+  const cSyscall3 = lib.func('long syscall(long number, long a, long b, long c)');
+  const cClose = lib.func('int close(int fd)');
   const cPrctl = lib.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)');
   const cGetsockopt = lib.func('int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ void *length)');
   const cLgetxattr = lib.func('long lgetxattr(const void *path, const void *name, _Out_ void *value, size_t size)');
@@ -184,6 +189,17 @@ function bind(): Libc {
     },
     mknod(path, mode, device) {
       if (cMknod(cstring(path), mode, device) !== 0) throw systemFailure('mknod', path);
+    },
+    descriptorOf(pid, fd) {
+      const pidfd = Number(cSyscall3(SYS_PIDFD_OPEN, pid, 0, 0));
+      if (pidfd < 0) throw systemFailure(`pidfd_open of process ${pid}`, null);
+      try {
+        const copy = Number(cSyscall3(SYS_PIDFD_GETFD, pidfd, fd, 0));
+        if (copy < 0) throw systemFailure(`pidfd_getfd of process ${pid}`, null);
+        return copy;
+      } finally {
+        cClose(pidfd);
+      }
     },
     ioctl(fd, request, argument) {
       const result = cIoctl(fd, request, argument) as number;

@@ -1,0 +1,30 @@
+/**
+ * Holds on views are kept by the file system server of a mount; whenever a repository is found mounted (the service has
+ * started, the mount is a new one) it is told again what this service holds. All of it may be repeated.
+ */
+import { Failure } from '../src/error';
+import type { MountedRepository } from '../src/repository/reader';
+import { eachOf, within } from './abort';
+import type { World } from './context';
+
+const PARALLEL = 4;
+
+/** Rootfses of an earlier boot are left out: whether they come back is Recover's to say. */
+export async function holdViewsAgain(world: World, repository: MountedRepository): Promise<void> {
+  const { state, bootId, limits, logger } = world;
+  const holds = [
+    ...state.images().map((image) => ({ ...image, holder: image.holder })),
+    ...state
+      .all()
+      .records.filter((record) => record.state.kind === 'mounted' && record.state.bootId === bootId)
+      .map((record) => ({ ...record.image, holder: record.uuid })),
+  ].filter((hold) => hold.repository === repository.fqrn);
+  await eachOf(holds, PARALLEL, async ({ view, pathInView, holder }) => {
+    try {
+      await within(repository.restoreView(view, pathInView), limits.defaultDeadlineMs, `restoring a view of ${repository.fqrn}`);
+      await within(repository.holdView(view, holder), limits.holdTimeoutMs, `holding a view of ${repository.fqrn}`);
+    } catch (err) {
+      logger.warn('a view could not be held again', { repository: repository.fqrn, view, err: Failure.from(err) });
+    }
+  });
+}

@@ -1,0 +1,65 @@
+/**
+ * Gives up holds on views, behind the back of whoever is done with them: a destroy must not wait for a file system
+ * server. What is owed stands in the state database from the instant in which the rootfs or image was forgotten, so it
+ * is paid after a crash too.
+ */
+import { within } from './abort';
+import type { World } from './context';
+
+const RETRY_MS = 10_000;
+
+export class Releases {
+  #running: Promise<void> | undefined;
+  #again = false;
+  #retry: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(private readonly world: Pick<World, 'state' | 'mounts' | 'limits' | 'logger' | 'step'>) {}
+
+  /** Begins to pay what is owed; returns at once. */
+  kick(): void {
+    void this.drain();
+  }
+
+  /** Resolves when everything was tried once. */
+  drain(): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    this.#again = true;
+    this.#running ??= this.#work().finally(() => (this.#running = undefined));
+    return this.#running;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#retry);
+    await this.#running;
+  }
+
+  async #work(): Promise<void> {
+    while (this.#again && !this.#stopped) {
+      this.#again = false;
+      await this.#payAll();
+    }
+  }
+
+  async #payAll(): Promise<void> {
+    const { state, mounts, limits, logger, step } = this.world;
+    const silent = new Set<string>();
+    for (const release of state.releases()) {
+      if (this.#stopped) return;
+      const repository = mounts.peek(release.repository);
+      if (repository === undefined || silent.has(release.repository)) continue;
+      try {
+        await within(repository.releaseView(release.view, release.holder), limits.holdTimeoutMs, `releasing a view of ${release.repository}`);
+        if (this.#stopped) return;
+        state.released(release);
+        step('destroy-view-released');
+      } catch (err) {
+        // One that does not answer is not asked for each of its views in turn.
+        silent.add(release.repository);
+        logger.warn('a view could not be released and is tried again', { repository: release.repository, view: release.view, err });
+      }
+    }
+    if (silent.size > 0) this.#retry ??= setTimeout(() => ((this.#retry = undefined), this.kick()), RETRY_MS).unref();
+  }
+}
