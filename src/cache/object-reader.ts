@@ -25,7 +25,8 @@ interface OpenObject {
   readonly size: number;
 }
 
-const FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW;
+/** O_NONBLOCK: a fifo in the place of an object must not hold the thread for ever. */
+const FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
 
 /** Opens objects of one cache directory. Not shared between threads: descriptors are closed without notice to others. */
 export class ObjectReader {
