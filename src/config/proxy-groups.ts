@@ -52,3 +52,8 @@ function refusal(element: string): Failure {
   const shown = element.replace(/\/\/[^/@]*@/, '//[redacted]@').slice(0, 200);
   return new Failure('CONFIG_INVALID', `"${shown}" is not a proxy`, { next: 'write http://host:port, several of one group separated by |, groups by ;' });
 }
+
+/** The text with the passwords of its URLs taken out, for messages and `config dump`. */
+export function withoutPasswords(text: string): string {
+  return text.replace(/\b([a-z][a-z0-9+.-]*:\/\/[^\s/:@|;]*):[^\s/|;]*@/gi, '$1:[redacted]@');
+}

@@ -25,6 +25,9 @@ export const MAX_REPOSITORY_CONFIG_BYTES = 8 * 1024 * 1024;
 export const FQRN = /^[A-Za-z0-9]([A-Za-z0-9_-]|\.(?!\.))*[A-Za-z0-9]$/;
 export const MAX_FQRN_CHARACTERS = 60;
 
+/** A root catalog's hash as text (docs/format.md, hashes and their text form). */
+export const CATALOG_HASH = /^[0-9a-f]{40}(-rmd160|-shake128)?$/;
+
 /** True for the name of a repository: letters, digits, `.`, `-`, `_`, no two dots in a row, 2 to 60 characters. */
 export function isFqrn(name: string): boolean {
   return name.length <= MAX_FQRN_CHARACTERS && FQRN.test(name);
@@ -33,7 +36,7 @@ export function isFqrn(name: string): boolean {
 const count = (max: number) => z.number().int().min(0).max(max);
 const milliseconds = count(1000 * 86400 * 365);
 const text = (maxCharacters: number) => z.string().max(maxCharacters);
-const url = text(4096).regex(/^(https?|file):\/\/[^\s]+$/, 'expected a URL that begins with http://, https:// or file://');
+const url = text(4096).regex(/^https?:\/\/[^\s]+$/, 'expected a URL that begins with http:// or https://');
 const proxyGroups = z.array(z.array(text(4096).min(1)).min(1).max(256)).max(64);
 
 const schema = z.strictObject({
@@ -54,7 +57,7 @@ const schema = z.strictObject({
   fixed: z.discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('trunk') }),
     z.strictObject({ kind: z.literal('tag'), name: text(255).min(1) }),
-    z.strictObject({ kind: z.literal('rootHash'), hash: z.string().regex(/^[0-9a-f]{40}(-rmd160|-shake128)?$/, 'not a catalog hash') }),
+    z.strictObject({ kind: z.literal('rootHash'), hash: z.string().regex(CATALOG_HASH, 'not a catalog hash') }),
     z.strictObject({ kind: z.literal('date'), unixSeconds: count(253402300799) }),
   ]),
   /** False: the mount stays on the revision that it began with. */
@@ -73,6 +76,8 @@ const schema = z.strictObject({
   proxyResetAfterMs: milliseconds,
   hostResetAfterMs: milliseconds,
   followRedirects: z.boolean(),
+  /** Tell servers the path that is read (`cvmfs-info`, spec 6.3). */
+  infoHeader: z.boolean(),
   /** Budget of one reader's request over all retries; at its end the reader gets EIO (docs/architecture.md). */
   requestDeadlineMs: milliseconds.min(1),
   /** True: every entry belongs to root. Default false, unlike the stock client: images need their owners. */

@@ -50,8 +50,8 @@ export const REPOSITORY = {
   keysDir: optional('keys_dir', type.absolutePath),
   blacklist: optional('blacklist', type.absolutePath),
   tag: optional('tag', type.text),
-  rootHash: optional('root_hash', type.text),
-  date: optional('date', type.text),
+  rootHash: optional('root_hash', type.catalogHash),
+  date: optional('date', type.date),
   autoUpdate: optional('auto_update', type.boolean),
   maxTtlMs: optional('max_ttl', type.duration),
   timeoutMs: optional('timeout', type.duration),
@@ -77,7 +77,7 @@ export const REPOSITORY = {
 
 export const PROVISIONER = {
   imageRepositories: setting('image_repositories', type.listOf(type.fqrn), []),
-  imageConfigSources: setting('image_config_sources', type.listOf(type.text), []),
+  imageConfigSources: setting('image_config_sources', type.listOf(type.configSource), []),
   backend: setting('backend', type.oneOf('overlay', 'bind'), 'overlay'),
   completeAfterMs: setting('complete_after', type.duration, 60 * MINUTE),
   completeBytesPerSecond: setting('complete_rate', type.size, 10e6),
@@ -96,7 +96,7 @@ export const FACADE = {
   listen: setting('listen', type.hostPort, { host: '127.0.0.1', port: 61080 }),
   dockerStoreDir: optional('docker_store_dir', type.absolutePath),
   auth: setting('auth', type.oneOf('none', 'secret'), 'none'),
-  fallbackRegistries: setting('fallback_registries', type.listOf(type.text), []),
+  fallbackRegistries: setting('fallback_registries', type.listOf(type.registryHost), []),
   maxResolves: setting('max_resolves', type.integer(1, 10_000), 16),
   maxLinksPerHour: setting('max_links_per_hour', type.integer(1, 1_000_000), 1000),
   maxViews: setting('max_views', type.integer(1, 1_000_000), 10_000),

@@ -1,7 +1,7 @@
 /** The kinds of values that the configuration file holds: each says what it expects and turns TOML data into what the code uses. */
 import { Failure } from '../error';
 import { parseProxyGroups } from './proxy-groups';
-import { isFqrn } from './repository-config';
+import { CATALOG_HASH, isFqrn } from './repository-config';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units';
 
 export interface ValueType<T> {
@@ -86,6 +86,32 @@ export const unixSocket: ValueType<string> = {
       return given;
     }),
 };
+
+/** Where an image's configuration is looked for (docs/configuration.md). */
+export const configSource: ValueType<string> = matching('"oci:/path" or "docker://registry.example.org"', (value) =>
+  value.startsWith('oci:') ? isCleanPath(value.slice('oci:'.length)) : /^docker:\/\/[A-Za-z0-9.-]+(:[0-9]{1,5})?(\/[A-Za-z0-9._\/-]+)?$/.test(value),
+);
+
+export const registryHost: ValueType<string> = matching('the host of a registry such as "registry.example.org:5000"', (value) => /^[A-Za-z0-9.-]+(:[0-9]{1,5})?$/.test(value));
+
+export const catalogHash: ValueType<string> = matching('a catalog hash, 40 hexadecimal digits', (value) => CATALOG_HASH.test(value));
+
+/** Seconds since 1970. */
+export const date: ValueType<number> = {
+  expected: 'a time such as "2026-01-31T12:00:00Z"',
+  parse: (value) => (value instanceof Date ? seconds(value.toISOString()) : onText(value, parseDate)),
+  show: (value) => new Date(value * 1000).toISOString().replace('.000Z', 'Z'),
+};
+
+/** Seconds since 1970 of `2026-01-31T12:00:00Z`, or undefined. */
+export function parseDate(value: string): number | undefined {
+  return /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:\d\d)$/.test(value) ? seconds(value) : undefined;
+}
+
+function seconds(value: string): number | undefined {
+  const ms = Date.parse(value);
+  return Number.isNaN(ms) || ms < 0 ? undefined : Math.floor(ms / 1000);
+}
 
 /** Host and port; port 0 picks a free one. */
 export const hostPort: ValueType<{ readonly host: string; readonly port: number }> = {
