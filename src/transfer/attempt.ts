@@ -100,6 +100,9 @@ async function exchange<T>(world: AttemptWorld, request: TransferRequest, place:
     });
   } catch (error) {
     if (signal.aborted) throw signal.reason;
+    const { code } = error as NodeJS.ErrnoException;
+    // Our own shortage: no other server would help, and none is to blame.
+    if (code === 'EMFILE' || code === 'ENFILE') throw new Failure('RESOURCE_EXHAUSTED', `${printable(request.path)}: no file descriptor is left for a connection (${code})`, { next: 'raise the limit of open files' });
     throw errorFailure(error, proxied, false);
   }
   const { statusCode, headers } = response;

@@ -46,6 +46,7 @@ export class RetryPlan {
   private fresh = true;
   private noCache: boolean;
   private staleRetryLeft = true;
+  /** All ways brought bad bytes from one server, so they come from the server: no second walk for the next one. */
   private proxiesProvedInnocent = false;
 
   constructor(
@@ -89,7 +90,10 @@ export class RetryPlan {
       return { kind: 'retry', waitMs: 0, moved: false };
     }
     if (failure.blame === 'proxy') return this.nextProxy(true);
-    if (failure.kind === 'corrupt' && this.proxy.origin !== undefined && !this.proxiesProvedInnocent) return this.nextProxy(false);
+    if (failure.kind === 'corrupt') {
+      if (this.proxy.origin !== undefined && !this.proxiesProvedInnocent) return this.nextProxy(false);
+      this.proxiesProvedInnocent = true;
+    }
     return this.nextServer();
   }
 
@@ -99,7 +103,6 @@ export class RetryPlan {
     const moved = shared && this.route.proxies.failed(this.proxy, this.burned);
     const next = this.route.proxies.pick(this.burned);
     if (next === undefined) {
-      // All of them brought the same bad bytes, so they come from the server: no second walk for the next one.
       if (!shared) this.proxiesProvedInnocent = true;
       return this.nextServer();
     }

@@ -36,7 +36,7 @@ export class SlotQueue {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       const queue = background ? this.background : this.demanded;
-      if (this.free(background)) return resolve(this.take());
+      if (queue.size === 0 && this.free(background)) return resolve(this.take());
       if (queue.size >= this.maxQueued) {
         return reject(
           new Failure('RESOURCE_EXHAUSTED', `${queue.size} ${background ? 'background' : 'demanded'} downloads are waiting already`, { next: 'try again later' }),
@@ -68,7 +68,8 @@ export class SlotQueue {
       if (given) return;
       given = true;
       this.taken -= 1;
-      this.admitNext();
+      // The next turn: by then the failure of whoever leaves has moved the shared choice, and its connection is free again.
+      setImmediate(() => this.admitNext());
     };
   }
 

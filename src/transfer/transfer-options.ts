@@ -1,4 +1,5 @@
 /** How a repository's data is reached; what each value means on the wire is spec 6. */
+import { Failure } from '../error';
 
 /** Members are proxy URLs or `DIRECT`; the load is spread within a group, groups are tried in order (spec 6.1). */
 export type ProxyGroup = readonly string[];
@@ -69,11 +70,18 @@ export const TRANSFER_DEFAULTS: Omit<TransferOptions, 'servers'> = {
   infoHeader: false,
 };
 
+const MUST_BE_POSITIVE = ['timeoutMs', 'timeoutDirectMs', 'totalTimeoutMs', 'maxConnections', 'maxInFlight'];
+
 /** The least that must be said is where the servers are. */
 export type TransferSettings = Pick<TransferOptions, 'servers'> & Partial<TransferOptions>;
 
-/** Fills in the defaults; a setting that is present but undefined counts as absent. */
+/** Fills in the defaults; a setting that is present but undefined counts as absent. Throws CONFIG_INVALID for a number that would hang or never end. */
 export function transferOptions(settings: TransferSettings): TransferOptions {
   const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as TransferSettings;
-  return { ...TRANSFER_DEFAULTS, ...given };
+  const options = { ...TRANSFER_DEFAULTS, ...given };
+  for (const [name, value] of Object.entries(options)) {
+    const least = MUST_BE_POSITIVE.includes(name) ? 1 : 0;
+    if (typeof value === 'number' && !(Number.isSafeInteger(value) && value >= least)) throw new Failure('CONFIG_INVALID', `${name} is ${value}`, { next: `give a whole number from ${least} on` });
+  }
+  return options;
 }

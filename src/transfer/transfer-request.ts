@@ -1,4 +1,7 @@
 /** What is asked for, and what is known about an answer while its body arrives. */
+import { Failure } from '../error';
+import { escapePath } from './object-url';
+import { printable } from './transfer-log';
 
 export interface TransferRequest {
   /** Relative to the server's base URL, unescaped: `data/ab/cd…`, `.cvmfspublished`. Bytes where it is not UTF-8. */
@@ -29,4 +32,14 @@ export interface TransferInfo {
   readonly date?: Date;
   /** Escaped for logs. */
   readonly contentType?: string;
+}
+
+/** Refuses what would make a limit no limit (NaN compares as neither more nor less). Throws INVALID_ARGUMENT. */
+export function checkRequest({ path, maxBytes, range, deadlineMs }: TransferRequest): void {
+  escapePath(path);
+  const count = (value: number, least: number): boolean => Number.isSafeInteger(value) && value >= least;
+  const refuse = (what: string): Failure => new Failure('INVALID_ARGUMENT', `${printable(path)} can not be fetched with ${what}`);
+  if (!count(maxBytes, 0)) throw refuse(`maxBytes ${maxBytes}`);
+  if (range !== undefined && !(count(range.offset, 0) && count(range.length, 1) && count(range.offset + range.length, 1))) throw refuse(`range ${range.offset}+${range.length}`);
+  if (deadlineMs !== undefined && !(deadlineMs > 0)) throw refuse(`deadlineMs ${deadlineMs}`);
 }

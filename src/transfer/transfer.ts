@@ -14,13 +14,13 @@ import type { Clock } from './clock';
 import { Connections } from './connections';
 import { FailureThrottle } from './failure-throttle';
 import { HostChain } from './host-chain';
-import { escapePath, serverUrl } from './object-url';
+import { serverUrl } from './object-url';
 import { ProxyChain } from './proxy-chain';
 import { proxyEndpoint } from './proxy-endpoint';
 import { RetryPlan, type Place, type Route } from './retry-plan';
 import { SlotQueue } from './slot-queue';
 import { printable, type TransferLog } from './transfer-log';
-import type { TransferInfo, TransferRequest } from './transfer-request';
+import { checkRequest, type TransferInfo, type TransferRequest } from './transfer-request';
 import { transferOptions, type ProxyGroup, type TransferOptions, type TransferSettings } from './transfer-options';
 
 export type { TransferInfo, TransferRequest } from './transfer-request';
@@ -108,7 +108,7 @@ class HttpTransfer implements Transfer {
 
   async fetch<T>(request: TransferRequest, consume: Consume<T>): Promise<T> {
     if (this.closed) throw new Failure('CANCELLED', `${printable(request.path)}: downloads are closed`);
-    escapePath(request.path);
+    checkRequest(request);
     const route = request.external === true ? this.external : this.main;
     if (route === undefined) throw new Failure('CONFIG_INVALID', `${printable(request.path)} is an external file, and no server of external files is configured`, { next: 'set CVMFS_EXTERNAL_URL' });
     this.counts.requests += 1;

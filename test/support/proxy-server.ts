@@ -47,7 +47,8 @@ export async function startProxyServer(options: ProxyOptions = {}): Promise<Test
 
   function forward(url: URL, request: http.IncomingMessage, response: http.ServerResponse): void {
     const [host, port] = address(url.host);
-    const { 'proxy-authorization': _secret, ...headers } = request.headers;
+    const headers = { ...request.headers };
+    delete headers['proxy-authorization'];
     const upstream = http.request({ host, port, path: `${url.pathname}${url.search}`, headers: { ...headers, host: url.host }, agent: false }, (answer) => {
       const chunks: Buffer[] = [];
       if (!(options.caches ?? false)) {
@@ -59,7 +60,8 @@ export async function startProxyServer(options: ProxyOptions = {}): Promise<Test
       answer.on('data', (chunk: Buffer) => chunks.push(chunk));
       answer.on('error', () => response.destroy());
       answer.on('end', () => {
-        const { connection: _connection, ...kept } = answer.headers;
+        const kept = { ...answer.headers };
+        delete kept.connection;
         const held = { status: answer.statusCode ?? 502, headers: kept, body: Buffer.concat(chunks) };
         cache.set(url.href, held);
         send(response, held);
