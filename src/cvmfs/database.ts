@@ -38,8 +38,11 @@ export class Database {
       fd = fs.openSync(path, 'r');
       schema = readSchema(fd);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== undefined && !(error instanceof RangeError)) throw Failure.from(error, `${what} cannot be read`);
-      throw new Failure(code, `${what} is damaged or hostile: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      const { code: errno, message } = error as NodeJS.ErrnoException;
+      if (errno !== undefined && errno.startsWith('E') && !errno.startsWith('ERR_')) {
+        throw new Failure('SYSTEM', `${what} cannot be read: ${message}`, { cause: error, data: { errno } });
+      }
+      throw new Failure(code, `${what} is damaged or hostile: ${message}`, { cause: error });
     } finally {
       if (fd !== undefined) fs.closeSync(fd);
     }
