@@ -189,7 +189,7 @@ class Reader {
   private unknownKey(path: readonly string[], known: readonly string[]): Failure {
     const key = path[path.length - 1]!;
     const near = suggest(key, known);
-    const next = near !== undefined ? `did you mean ${display([...path.slice(0, -1), near])}?` : elsewhere(key) ?? `known are ${[...known].sort().join(', ')}`;
+    const next = elsewhere(key) ?? (near !== undefined ? `did you mean ${display([...path.slice(0, -1), near])}?` : `known are ${[...known].sort().join(', ')}`);
     return this.failure(path, `unknown key ${display(path)}`, next);
   }
 
