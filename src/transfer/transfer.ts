@@ -6,6 +6,7 @@
  * OBJECT_TOO_BIG, NETWORK (nobody could deliver it; later may help), DEADLINE_EXCEEDED (of the caller), CANCELLED,
  * RESOURCE_EXHAUSTED (the queue is full), and whatever `consume` throws.
  */
+import { setMaxListeners } from 'node:events';
 import { Failure } from '../error';
 import { attempt, type AttemptWorld, type Consume } from './attempt';
 import { AttemptFailure } from './attempt-failure';
@@ -166,7 +167,11 @@ class HttpTransfer implements Transfer {
     const timer = setTimeout(() => controller.abort(trail.overdue(budgetMs, request.deadlineMs === undefined)), Math.min(budgetMs, 2 ** 31 - 1));
     const cancel = (): void => controller.abort(new Failure('CANCELLED', `${printable(request.path)}: the download was cancelled`));
     if (request.signal?.aborted === true) cancel();
-    else request.signal?.addEventListener('abort', cancel, { once: true });
+    else if (request.signal !== undefined) {
+      // One signal often stands for hundreds of downloads; each listener leaves with its download, so this is no leak.
+      setMaxListeners(0, request.signal);
+      request.signal.addEventListener('abort', cancel, { once: true });
+    }
     try {
       return await this.admitted(request, route, trail, consume, controller.signal);
     } catch (error) {

@@ -59,6 +59,21 @@ describe('limits of transfers', () => {
     await expect(transfer.fetchBytes({ ...wanted, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 
+  it('cancels many downloads by one signal, without a warning', async () => {
+    const warned = jest.fn();
+    process.on('warning', warned);
+    server.behave = () => ({ kind: 'hang' });
+    const { transfer } = start({ timeoutDirectMs: 10_000 });
+    const controller = new AbortController();
+    const all = Array.from({ length: 30 }, () => transfer.fetchBytes({ ...wanted, signal: controller.signal }));
+    await turns(() => server.requests.length === 16);
+    controller.abort();
+    const ended = await Promise.allSettled(all);
+    process.off('warning', warned);
+    expect(ended.every((end) => end.status === 'rejected' && (end.reason as Failure).code === 'CANCELLED')).toBe(true);
+    expect(warned).not.toHaveBeenCalled();
+  });
+
   it('ends at the deadline, saying who was being asked', async () => {
     server.behave = () => ({ kind: 'hang' });
     const { transfer } = start({ timeoutDirectMs: 10_000 });
