@@ -55,5 +55,5 @@ function refusal(element: string): Failure {
 
 /** The text with the passwords of its URLs taken out, for messages and `config dump`. */
 export function withoutPasswords(text: string): string {
-  return text.replace(/\b([a-z][a-z0-9+.-]*:\/\/[^\s/:@|;]*):[^\s/|;]*@/gi, '$1:[redacted]@');
+  return text.replace(/([a-z0-9+.-]{1,20}:\/\/[^\s/:@|;]*):[^\s/|;]*@/gi, '$1:[redacted]@');
 }

@@ -11,7 +11,7 @@ import * as crypto from 'node:crypto';
 import * as fs from 'node:fs';
 import { Writable } from 'node:stream';
 import * as winston from 'winston';
-import { redact, redactText } from './redact';
+import { cut, redact, redactText } from './redact';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export const LOG_LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
@@ -60,7 +60,7 @@ export function createLogger(options: LoggerOptions): Logger {
   const make = (bound: LogFields): Logger => {
     const write = (level: LogLevel, message: string, fields?: LogFields): void => {
       if (!root.isLevelEnabled(level)) return;
-      const record: LogRecord = { time: now().toISOString(), level, message: redactText(String(message)), fields: redact({ ...bound, ...fields }) as LogFields };
+      const record: LogRecord = { time: now().toISOString(), level, message: redactText(cut(String(message))), fields: redact({ ...bound, ...fields }) as LogFields };
       root.log({ level, message: '', record });
     };
     return {

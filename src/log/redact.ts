@@ -32,8 +32,9 @@ export function redactText(text: string): string {
   return (
     text
       .replace(/-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----[\s\S]*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)/g, `-----BEGIN $1PRIVATE KEY----- ${REDACTED}`)
+      // The scheme's length is bounded, since a search from every letter of a long text would take its square in time.
       // The last @ before the path ends the password, which may itself hold an @ that somebody forgot to escape.
-      .replace(/\b([a-z][a-z0-9+.-]*:\/\/)([^\s/?#"'<>|;,:@]*):([^\s/?#"'<>|;,]*)@/gi, `$1$2:${REDACTED}@`)
+      .replace(/([a-z0-9+.-]{1,20}:\/\/)([^\s/?#"'<>|;,:@]*):([^\s/?#"'<>|;,]*)@/gi, `$1$2:${REDACTED}@`)
       .replace(/\b((?:proxy-)?authorization["']?\s*[:=]\s*["']?)(?:(basic|bearer|digest|negotiate)\s+)?[^\s"',;}]+/gi, (_all, head: string, scheme?: string) =>
         scheme === undefined ? `${head}${REDACTED}` : `${head}${scheme} ${REDACTED}`,
       )
@@ -42,7 +43,8 @@ export function redactText(text: string): string {
   );
 }
 
-function cut(text: string): string {
+/** The text, or its beginning and how much was left out. */
+export function cut(text: string): string {
   return text.length <= MAX_STRING_CHARACTERS ? text : `${text.slice(0, MAX_STRING_CHARACTERS)}… (${text.length - MAX_STRING_CHARACTERS} more characters)`;
 }
 
