@@ -6,6 +6,7 @@ export interface ConfigCache {
   set(digest: string, bytes: Buffer): unknown;
 }
 
+/** One in memory, bounded by the bytes that it holds. */
 export function createConfigCache(maxBytes = 16 * 1024 * 1024): ConfigCache {
   return new LRUCache<string, Buffer>({ maxSize: maxBytes, sizeCalculation: (bytes) => bytes.length + 1 });
 }

@@ -6,8 +6,9 @@
  *   3. `.singularity.d` inside the image: DUCC's, incomplete
  *   4. nothing: an empty configuration
  *
- * The sha256 of the configuration is known for a flat tree, whose id it is, and from a kept manifest.json. Where it is
- * known, 1 and 2 count only when they have it; where it is not, 2 can not be asked.
+ * The sha256 of the configuration is known for a flat tree, whose id it is, and otherwise from a kept manifest.json. Where
+ * it is known, 1 and 2 count only when they have it, and the same bytes are taken from the cache; where it is not, 2 can
+ * not be asked.
  *
  * A file or an answer that is unusable is passed over with a warning. A source that may have the configuration, and can
  * not be asked now, is a failure when no other has it: a container that started without its Entrypoint and Env because a
@@ -34,7 +35,7 @@ export interface RuntimeConfigOptions {
 
 export interface RuntimeConfig {
   readonly manifest: ImageManifest;
-  /** Where it came from: `.metadata`, a source's name, `.singularity.d` or `none`. */
+  /** Where it came from: `cache`, `.metadata`, a source's name, `.singularity.d` or `none`. */
   readonly source: string;
   /** What was passed over, a sentence each. */
   readonly warnings: readonly string[];
@@ -48,6 +49,7 @@ export async function findRuntimeConfig(image: LocatedImage, options: RuntimeCon
   const search = new Search(image, options);
   const digest = await search.digest();
   return (
+    (digest === undefined ? undefined : await search.cached(digest)) ??
     (await search.metadata(digest)) ??
     (digest === undefined ? undefined : await search.sources(digest)) ??
     (await search.singularity()) ?? { manifest: EMPTY_MANIFEST, source: 'none', warnings: search.warnings }
@@ -69,17 +71,24 @@ class Search {
   /** The sha256 that the configuration must have, if it is known. */
   async digest(): Promise<string | undefined> {
     const id = flatId(this.image.path);
+    if (id !== undefined) return id;
     for (const name of this.names) {
       const path = metadataPath(name, 'manifest.json');
       const kept = await this.usable(pathToText(path), async () => {
         const bytes = await this.read(path, MAX_MANIFEST_BYTES);
         return bytes === undefined ? undefined : parseDockerManifest(bytes).configDigest;
       });
-      if (kept === undefined) continue;
-      if (id !== undefined && id !== kept) this.warnings.push(`${pathToText(path)} belongs to another image: ${kept}`);
-      return id ?? kept;
+      if (kept !== undefined) return kept;
     }
-    return id;
+    return undefined;
+  }
+
+  async cached(digest: string): Promise<RuntimeConfig | undefined> {
+    const manifest = await this.usable('the cache of configurations', async () => {
+      const bytes = await this.options.cache.get(digest);
+      return bytes === undefined ? undefined : accept(bytes, digest);
+    });
+    return manifest === undefined ? undefined : this.found(manifest, 'cache');
   }
 
   async metadata(digest: string | undefined): Promise<RuntimeConfig | undefined> {
@@ -87,7 +96,7 @@ class Search {
       const path = metadataPath(name, 'config.json');
       const manifest = await this.usable(pathToText(path), async () => {
         const bytes = await this.read(path, MAX_CONFIG_BYTES);
-        return bytes === undefined ? undefined : accept(bytes, digest ?? sha256(bytes));
+        return bytes === undefined ? undefined : this.keep(bytes, digest ?? sha256(bytes));
       });
       if (manifest !== undefined) return this.found(manifest, '.metadata');
     }
@@ -95,21 +104,13 @@ class Search {
   }
 
   async sources(digest: string): Promise<RuntimeConfig | undefined> {
-    const cached = await this.usable('the cache of configurations', async () => {
-      const bytes = await this.options.cache.get(digest);
-      return bytes === undefined ? undefined : accept(bytes, digest);
-    });
-    if (cached !== undefined) return this.found(cached, 'cache');
     const { reference } = this.image;
     let unreachable: Failure | undefined;
     for (const source of this.options.sources) {
       try {
         const manifest = await this.usable(source.name, async () => {
           const bytes = await source.fetch(digest, reference.kind === 'docker' ? reference.repository : undefined, this.options.signal);
-          if (bytes === undefined) return undefined;
-          const accepted = accept(bytes, digest);
-          await this.options.cache.set(digest, bytes);
-          return accepted;
+          return bytes === undefined ? undefined : this.keep(bytes, digest);
         });
         if (manifest !== undefined) return this.found(manifest, source.name);
       } catch (reason) {
@@ -128,6 +129,13 @@ class Search {
     const { reader, snapshot, path } = this.image;
     const manifest = await this.usable('.singularity.d', () => readSingularity(reader, snapshot, path, (text) => this.warnings.push(text)));
     return manifest === undefined ? undefined : this.found(manifest, '.singularity.d');
+  }
+
+  /** Only what has its sha256 and can be read is kept. */
+  private async keep(bytes: Buffer, digest: string): Promise<ImageManifest> {
+    const manifest = accept(bytes, digest);
+    await this.options.cache.set(digest, bytes);
+    return manifest;
   }
 
   private found(manifest: ImageManifest, source: string): RuntimeConfig {
