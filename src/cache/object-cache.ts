@@ -24,6 +24,7 @@ import { openCacheDir } from './cache-dir';
 import { checkCache, removeUnrecorded } from './check';
 import type { CheckReport } from './check';
 import { Evictor } from './eviction';
+import type { Reservation } from './eviction';
 import { hasGeneration } from './generation';
 import { chargedBytes } from './object-index';
 import { objectFile, objectName } from './object-name';
@@ -45,6 +46,8 @@ const SMALL_STORED_BYTES = 64 << 10;
 /** …as long as they do not unpack to more than this, which would hold up the batch. */
 const SMALL_PLAIN_BYTES = 4 << 20;
 const DEFAULT_MEMORY_BYTES = 32 << 20;
+/** Other processes may take the room that was just made; more often than this would be a fight. */
+const STORE_ATTEMPTS = 4;
 
 export interface ObjectCacheOptions {
   readonly dir: string;
@@ -142,7 +145,7 @@ export class ObjectCache {
       freeBytes: world.freeBytes ?? (() => freeBytes(options.dir)),
     });
     this.executor = (world.executor ?? defaultExecutor)(this.context);
-    this.queue = new SmallObjectQueue(this.executor, () => this.evictor.limit(), this.now);
+    this.queue = new SmallObjectQueue(this.executor, this.now);
   }
 
   /**
@@ -216,7 +219,7 @@ export class ObjectCache {
     if (limits.plainSize !== null && limits.plainSize > SMALL_PLAIN_BYTES) return this.watched(() => this.insertLarge(id, body, options));
     const gathered = await gather(body, Math.min(SMALL_STORED_BYTES, maxStoredBytes(limits.plainSize ?? limits.maxPlainBytes)));
     if (gathered.rest !== null) return this.watched(() => this.insertLarge(id, gathered.rest!, options));
-    const object: SmallObject = {
+    const object = {
       hash: id.hash,
       compression: id.compression,
       name: objectName(id),
@@ -358,19 +361,23 @@ export class ObjectCache {
     closeIndex(this.opened, flushed, dead);
   }
 
-  private async insertSmall(id: ObjectId, object: SmallObject, options: InsertOptions): Promise<Inserted> {
+  private async insertSmall(id: ObjectId, object: Omit<SmallObject, 'limitBytes'>, options: InsertOptions): Promise<Inserted> {
     let needBytes = 0;
-    for (let attempt = 0; attempt < 2; attempt++) {
-      const result = await this.queue.store(object);
-      if ('plainSize' in result) return result;
-      if ('failure' in result) {
-        // It unpacks to more than goes through a batch, and to no more than the caller accepts.
-        if (result.failure.code === 'OBJECT_TOO_BIG' && object.maxPlainBytes < options.maxPlainBytes) return this.insertLarge(id, one(object.stored), options);
-        throw result.failure;
+    const reservation = this.evictor.reserve();
+    try {
+      for (let attempt = 0; attempt < STORE_ATTEMPTS; attempt++) {
+        const result = await this.queue.store({ ...object, limitBytes: attempt === 0 ? this.evictor.unreservedLimit() : this.evictor.limit() });
+        if ('plainSize' in result) return result;
+        if ('failure' in result) {
+          // It unpacks to more than goes through a batch, and to no more than the caller accepts.
+          if (result.failure.code === 'OBJECT_TOO_BIG' && object.maxPlainBytes < options.maxPlainBytes) return await this.insertLarge(id, one(object.stored), options);
+          throw result.failure;
+        }
+        needBytes = result.needBytes;
+        if (!(await this.hasRoom(reservation, needBytes, result.full))) break;
       }
-      needBytes = result.needBytes;
-      const room = result.full ? await this.evictor.relieve(needBytes) : await this.hasRoom(needBytes);
-      if (!room) break;
+    } finally {
+      reservation.release();
     }
     const orMemory = options.orMemoryMaxBytes ?? 0;
     const plainLimit = Math.min(orMemory, options.maxPlainBytes);
@@ -389,18 +396,18 @@ export class ObjectCache {
       const finished = await sink.finish();
       if ('bytes' in finished) return { plainSize: summary.length, memory: finished.bytes };
       const prepared = { name, length: summary.length, digest: summary.digest, temp: finished.temp };
-      for (let attempt = 0; ; attempt++) {
-        sink.release();
+      for (let attempt = 1; ; attempt++) {
         let failure: Failure;
+        let full = false;
         try {
-          if (publishObjects(this.context, [prepared], this.evictor.limit(), this.now()).size === 1) return { plainSize: summary.length };
+          if (publishObjects(this.context, [{ ...prepared, limitBytes: this.evictor.limit() }], this.now()).size === 1) return { plainSize: summary.length };
           failure = this.noSpace(name, chargedBytes(summary.length));
-          if (attempt < 2 && (await this.hasRoom(chargedBytes(summary.length)))) continue;
         } catch (error) {
           failure = Failure.from(error, `object ${name}`);
+          full = true;
           if (failure.code !== 'NO_SPACE') throw failure;
-          if (attempt < 1 && (await this.evictor.relieve(chargedBytes(summary.length)))) continue;
         }
+        if (attempt < STORE_ATTEMPTS && (await this.hasRoom(sink.reservation, chargedBytes(summary.length), full))) continue;
         if (summary.length > orMemoryMaxBytes || orMemoryMaxBytes === 0) throw failure;
         return { plainSize: summary.length, memory: await fs.promises.readFile(finished.temp) };
       }
@@ -409,9 +416,15 @@ export class ObjectCache {
     }
   }
 
-  private async hasRoom(bytes: number): Promise<boolean> {
+  /**
+   * Makes room for an object that was refused, and keeps it: below the limit, or, when the file system was `full`, on the
+   * disk. With the space reserved already another process has taken it, and as much again must go.
+   */
+  private async hasRoom(reservation: Reservation, bytes: number, full: boolean): Promise<boolean> {
     try {
-      await this.evictor.makeRoom(bytes);
+      if (full) return await this.evictor.relieve(bytes);
+      await reservation.grow(bytes);
+      await this.evictor.makeRoom(0);
       return true;
     } catch (error) {
       const failure = Failure.from(error);

@@ -7,8 +7,8 @@
  */
 import { Failure } from '../error';
 import { Database } from './database';
-import { entryColumns, isEntryPath, readEntry } from './catalog-entry';
-import type { CatalogEntry, RawRow } from './catalog-entry';
+import { EXACT_COLUMNS, entryColumns, isEntryPath, readEntry } from './catalog-entry';
+import type { CatalogEntry, KnownKeys, RawRow, ReadExact } from './catalog-entry';
 import { isChunked, isDirectory } from './flags';
 import { DIGEST_BYTES, parseHash } from './hash';
 import type { ContentHash } from './hash';
@@ -62,9 +62,9 @@ export class Catalog {
   private readonly statements: ReturnType<typeof prepareStatements>;
   private readonly hidden = new Set<number>();
   private readonly groups = new HardlinkGroups();
-  private readonly readBytes = (rowid: number): { name: Buffer; symlink: Buffer } => {
-    const [name, symlink] = this.statements.bytes.get(rowid) as [Buffer | null, Buffer | null];
-    return { name: name ?? Buffer.alloc(0), symlink: symlink ?? Buffer.alloc(0) };
+  private readonly readExact: ReadExact = (rowid) => {
+    const [name, symlink, group, links] = this.statements.exact.get(rowid) as [Buffer | null, Buffer | null, number, number];
+    return { name: name ?? Buffer.alloc(0), symlink: symlink ?? Buffer.alloc(0), group, links };
   };
 
   private constructor(private readonly database: Database) {
@@ -131,10 +131,7 @@ export class Catalog {
 
   byKey(key: PathKey): CatalogEntry | undefined {
     const row = this.database.run(() => this.statements.byKey.get(key.hi, key.lo)) as RawRow | undefined;
-    if (row === undefined) return undefined;
-    const entry = this.entry(row);
-    if (entry !== undefined && !samePathKey(entry.key, key)) throw this.database.refuse('its index of paths points to other rows');
-    return entry;
+    return row === undefined ? undefined : this.entry(row, { key });
   }
 
   /**
@@ -143,6 +140,7 @@ export class Catalog {
    * of the flags is for the caller to honour.
    */
   children(parent: PathKey, afterRowid: number, limit: number): CatalogEntry[] {
+    const known = { parent };
     let after = afterRowid;
     // A page of nothing but unfit rows must not look like the end of the directory.
     for (;;) {
@@ -152,9 +150,8 @@ export class Catalog {
         // Rows that do not ascend are a b-tree with shared pages: a listing without end.
         if (!isRowid(row[0]) || row[0] <= after) throw this.database.refuse('its index of directories is not in order');
         after = row[0];
-        const entry = this.entry(row);
+        const entry = this.entry(row, known);
         if (entry === undefined) continue;
-        if (!samePathKey(entry.parent, parent)) throw this.database.refuse('its index of directories points to other rows');
         // The root of a repository has no parent; a row that is its own parent is a directory inside itself.
         if (!samePathKey(entry.key, parent) && entry.name.length !== 0) entries.push(entry);
         else this.hide(entry.rowid);
@@ -181,17 +178,18 @@ export class Catalog {
 
   /**
    * The path of an entry from the names of its parents, up to this catalog's root prefix. CATALOG_INVALID when it does
-   * not have the entry's key: a loop of parents, a name that is not that of its path.
+   * not have the entry's key: a loop of parents, a name that is not that of its path. Whoever shows a directory by its
+   * row number needs this once: the indices of a hostile catalog may lie about who is whose child.
    */
   pathOf(entry: CatalogEntry): Buffer {
     const top = pathKey(this.rootPrefix);
     const parts: Buffer[] = [];
-    let bytes = 0;
+    const passed = new Set<number>();
     for (let at = entry; !samePathKey(at.key, top); ) {
       parts.push(at.name, SLASH);
-      bytes += at.name.length + 1;
-      const parent = bytes > MAX_PATH_BYTES ? undefined : this.byKey(at.parent);
-      if (parent === undefined) throw this.database.refuse(`row ${entry.rowid} has no way up to the catalog's root`);
+      passed.add(at.rowid);
+      const parent = this.byKey(at.parent);
+      if (parent === undefined || passed.has(parent.rowid) || passed.size > MAX_DEPTH) throw this.database.refuse(`row ${entry.rowid} has no way up to the catalog's root`);
       at = parent;
     }
     const path = Buffer.concat([this.rootPrefix, ...parts.reverse()]);
@@ -267,8 +265,8 @@ export class Catalog {
     this.database.close();
   }
 
-  private entry(row: RawRow): CatalogEntry | undefined {
-    const entry = this.database.run(() => readEntry(row, this.readBytes));
+  private entry(row: RawRow, known: KnownKeys = {}): CatalogEntry | undefined {
+    const entry = this.database.run(() => readEntry(row, known, this.readExact));
     if (entry === undefined) this.hide(row[0] as number);
     return entry;
   }
@@ -297,12 +295,12 @@ export class Catalog {
 }
 
 const SLASH = Buffer.from('/');
-/** Paths in a file system end at 4 KiB, but nothing in the format says so; this only ends loops. */
-const MAX_PATH_BYTES = 1 << 20;
+/** Linux walks no path of more than 4 KiB at a time; the format has no limit, so this is far above what anybody has. */
+const MAX_DEPTH = 10_000;
 
 function prepareStatements(database: Database) {
   const present = database.columns('catalog') ?? new Set();
-  const columns = entryColumns({ xattr: present.has('xattr'), mtimens: present.has('mtimens') });
+  const columns = (known: 'nothing' | 'key' | 'parent'): string => entryColumns({ xattr: present.has('xattr'), mtimens: present.has('mtimens') }, known);
   const byPath = database.index('catalog', ['md5path_1', 'md5path_2']);
   const byParent = database.index('catalog', ['parent_1', 'parent_2']);
   const mountpoints = [
@@ -322,11 +320,11 @@ function prepareStatements(database: Database) {
   }
   return {
     extremes: database.prepare('SELECT (SELECT min(rowid) FROM catalog), (SELECT max(rowid) FROM catalog)').raw(),
-    byRowid: database.prepare(`SELECT ${columns} FROM catalog NOT INDEXED WHERE rowid = ?`).raw(),
-    byKey: database.prepare(`SELECT ${columns} FROM catalog INDEXED BY ${byPath} WHERE md5path_1 = ? AND md5path_2 = ? LIMIT 1`).raw(),
-    children: database.prepare(`SELECT ${columns} FROM catalog INDEXED BY ${byParent} WHERE parent_1 = ? AND parent_2 = ? AND rowid > ? ORDER BY rowid LIMIT ?`).raw(),
-    all: database.prepare(`SELECT ${columns} FROM catalog NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT ?`).raw(),
-    bytes: database.prepare('SELECT CAST(name AS BLOB), CAST(symlink AS BLOB) FROM catalog NOT INDEXED WHERE rowid = ?').raw(),
+    byRowid: database.prepare(`SELECT ${columns('nothing')} FROM catalog NOT INDEXED WHERE rowid = ?`).raw(),
+    byKey: database.prepare(`SELECT ${columns('key')} FROM catalog INDEXED BY ${byPath} WHERE md5path_1 = ? AND md5path_2 = ? LIMIT 1`).raw(),
+    children: database.prepare(`SELECT ${columns('parent')} FROM catalog INDEXED BY ${byParent} WHERE parent_1 = ? AND parent_2 = ? AND rowid > ? ORDER BY rowid LIMIT ?`).raw(),
+    all: database.prepare(`SELECT ${columns('nothing')} FROM catalog NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT ?`).raw(),
+    exact: database.prepare(`SELECT ${EXACT_COLUMNS} FROM catalog NOT INDEXED WHERE rowid = ?`).raw(),
     chunks,
     nested: mountpoints.map(({ table, bind }) => ({ bind, statement: database.prepare(`SELECT ${nestedColumns(table)} FROM ${table} NOT INDEXED LIMIT ${MAX_NESTED + 1}`).raw() })),
     nestedAt: mountpoints.map(({ table, bind }) => ({

@@ -1,0 +1,225 @@
+/**
+ * The keeper: one per host and `run_dir`. It opens /dev/fuse, mounts, answers INIT, holds every descriptor, starts file
+ * system servers and starts them again, and does what needs privilege. It makes no file call below its own mounts, and
+ * unmounts only when told to.
+ *
+ * Control socket `<run_dir>/keeper.sock`:
+ *
+ *     mount   {mountpoint, config, serverUid, serverGid}   → MountInfo
+ *     unmount {mountpoint, lazy}                           → {}
+ *     list    {}                                           → {keeperPid, mounts: MountInfo[], dead: […]}
+ */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { z } from 'zod';
+import { Failure } from '../../error';
+import { checkRepositoryConfig } from '../../config/repository-config';
+import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
+import { listenControl } from '../control/control-server';
+import type { ControlServer } from '../control/control-server';
+import { KeptMount, mountDir, removeMountDir, unmountPath } from './kept-mount';
+import type { KeeperWorld } from './kept-mount';
+import { readRecords, removeRecord } from './mount-record';
+import type { MountRecord } from './mount-record';
+import { FUSE_TYPE, mountAt, readMountTable } from './mount-table';
+
+/** The keeper ends this long after its last mount has gone. */
+const IDLE_MS = 10_000;
+const MOUNTS_MAX = 4_096;
+
+/** One mount as the keeper's clients see it. */
+export interface MountInfo {
+  readonly id: string;
+  readonly repository: string;
+  readonly mountpoint: string;
+  /** `major:minor` as mountinfo prints it. */
+  readonly device: string;
+  /** The server's own folder, with its control socket. */
+  readonly dir: string;
+  readonly serverPid: number | null;
+  readonly inodeBits: number;
+  readonly cacheDir: string;
+}
+
+/** A mount that neither a keeper nor a server holds any more: the kernel answers ENOTCONN for it. */
+export interface DeadMount {
+  readonly repository: string;
+  readonly mountpoint: string;
+  readonly reason: string;
+}
+
+export interface KeeperList {
+  readonly keeperPid: number;
+  readonly mounts: readonly MountInfo[];
+  readonly dead: readonly DeadMount[];
+}
+
+const mountParams = z.strictObject({
+  mountpoint: z.string().max(4096).regex(/^(\/[^/\0]+)+$/, 'an absolute path without //, or a slash at its end'),
+  config: z.unknown(),
+  serverUid: z.number().int().min(0).max(0xfffffffe),
+  serverGid: z.number().int().min(0).max(0xfffffffe),
+});
+const unmountParams = z.strictObject({ mountpoint: z.string().max(4096).startsWith('/'), lazy: z.boolean() });
+
+function checked<T>(shape: z.ZodType<T>, params: unknown): T {
+  const parsed = shape.safeParse(params);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  throw new Failure('INVALID_ARGUMENT', `keeper request, field ${issue.path.join('.')}: ${issue.message}`);
+}
+
+function info(mount: KeptMount): MountInfo {
+  const { id, mountpoint, device, config } = mount.record;
+  return { id, repository: config.fqrn, mountpoint, device, dir: mount.dir, serverPid: mount.serverPid, inodeBits: config.inodeBits, cacheDir: config.cacheDir };
+}
+
+/** Takes the one lock of a `run_dir`; null when another keeper holds it. It is given back by the end of the process. */
+export function lockKeeper(runDir: string): number | null {
+  const fd = fs.openSync(path.join(runDir, 'keeper.lock'), fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW, 0o600);
+  if (libc().flock(fd, LOCK_EX | LOCK_NB)) return fd;
+  fs.closeSync(fd);
+  return null;
+}
+
+export function keeperSocket(runDir: string): string {
+  return path.join(runDir, 'keeper.sock');
+}
+
+export class Keeper {
+  readonly #world: KeeperWorld;
+  readonly #mounts = new Map<string, KeptMount>();
+  readonly #dead = new Map<string, { record: MountRecord; reason: string }>();
+  /** Mount points that are being mounted or unmounted: one thing at a time for each. */
+  readonly #busy = new Set<string>();
+  #control: ControlServer | null = null;
+  #idle: NodeJS.Timeout | null = null;
+  readonly #onIdle: () => void;
+
+  constructor(world: KeeperWorld, onIdle: () => void) {
+    this.#world = world;
+    this.#onIdle = onIdle;
+  }
+
+  /** Takes over what an earlier keeper left, then listens. The caller holds the keeper's lock. */
+  async start(): Promise<void> {
+    const records = readRecords(this.#world.runDir, (file, failure) => this.#world.log.error('record of a mount set aside', { file, error: failure }));
+    for (const record of records) await this.#takeOver(record);
+    this.#control = await listenControl({
+      path: keeperSocket(this.#world.runDir),
+      allowedUids: [0],
+      peerCredentials: this.#world.libc.peerCredentials,
+      log: this.#world.log,
+      methods: {
+        mount: async (params) => info(await this.#mount(params)),
+        unmount: (params) => this.#unmount(params),
+        list: () => this.#list(),
+      },
+    });
+    this.#considerIdle();
+  }
+
+  async #takeOver(record: MountRecord): Promise<void> {
+    const { log, runDir } = this.#world;
+    const present = record.device === '' ? mountAt(readMountTable(), record.mountpoint)?.type === FUSE_TYPE : isMounted(record);
+    try {
+      this.#add(await KeptMount.adopt(this.#world, record));
+      log.info('mount taken over', { repository: record.config.fqrn, mountpoint: record.mountpoint });
+    } catch (error) {
+      if (present) {
+        const failure = Failure.from(error);
+        log.error('a mount is dead', { repository: record.config.fqrn, mountpoint: record.mountpoint, error });
+        this.#dead.set(record.mountpoint, { record, reason: failure.message });
+      } else {
+        removeMountDir(mountDir(runDir, record.id));
+        removeRecord(runDir, record.id);
+      }
+    }
+  }
+
+  #add(mount: KeptMount): void {
+    this.#mounts.set(mount.record.id, mount);
+    void mount.over.then(() => {
+      this.#mounts.delete(mount.record.id);
+      this.#considerIdle();
+    });
+  }
+
+  async #mount(params: unknown): Promise<KeptMount> {
+    const { config: rawConfig, ...request } = checked(mountParams, params);
+    const config = checkRepositoryConfig(rawConfig);
+    const { mountpoint } = request;
+    return this.#alone(mountpoint, async () => {
+      const other = [...this.#mounts.values()].find((mount) => mount.record.mountpoint === mountpoint && isMounted(mount.record));
+      if (other !== undefined) throw new Failure('ALREADY_EXISTS', `${mountpoint} shows ${other.record.config.fqrn} already`, { next: `run mesos-cvmfs umount ${mountpoint} first` });
+      // A mount point inside one of our own mounts would make the keeper walk through a file system that it has to serve.
+      const around = [...this.#mounts.values()].find((mount) => mountpoint.startsWith(`${mount.record.mountpoint}/`));
+      if (around !== undefined) throw new Failure('INVALID_ARGUMENT', `${mountpoint} lies inside the mounted repository ${around.record.config.fqrn}`, { next: 'choose a directory outside of it' });
+      if (this.#dead.has(mountpoint)) throw new Failure('ALREADY_EXISTS', `${mountpoint} holds a dead mount`, { next: `run mesos-cvmfs umount ${mountpoint} first` });
+      if (this.#mounts.size >= MOUNTS_MAX) throw new Failure('RESOURCE_EXHAUSTED', `the keeper holds ${MOUNTS_MAX} mounts already`);
+      const mount = await KeptMount.create(this.#world, { ...request, config });
+      this.#add(mount);
+      return mount;
+    });
+  }
+
+  async #unmount(params: unknown): Promise<object> {
+    const { mountpoint, lazy } = checked(unmountParams, params);
+    await this.#alone(mountpoint, async () => {
+      const dead = this.#dead.get(mountpoint);
+      if (dead !== undefined) {
+        // Its file system is gone, so nobody can be told to let go first.
+        unmountPath(this.#world.libc, mountpoint, true);
+        removeRecord(this.#world.runDir, dead.record.id);
+        removeMountDir(mountDir(this.#world.runDir, dead.record.id));
+        this.#dead.delete(mountpoint);
+        return;
+      }
+      const mount = [...this.#mounts.values()].find((one) => one.record.mountpoint === mountpoint && one.record.phase === 'mounted');
+      if (mount === undefined) throw new Failure('NOT_FOUND', `nothing of ours is mounted at ${mountpoint}`, { next: 'mesos-cvmfs status lists the mounts' });
+      await mount.unmount(lazy);
+      // The server ends when the kernel lets go, which is at once unless another mount namespace still shows the tree.
+      await Promise.race([mount.over, new Promise((resolve) => setTimeout(resolve, 2_000))]);
+    });
+    this.#considerIdle();
+    return {};
+  }
+
+  #list(): KeeperList {
+    this.#considerIdle();
+    return {
+      keeperPid: process.pid,
+      mounts: [...this.#mounts.values()].filter((mount) => mount.record.phase === 'mounted').map(info),
+      dead: [...this.#dead.values()].map(({ record, reason }) => ({ repository: record.config.fqrn, mountpoint: record.mountpoint, reason })),
+    };
+  }
+
+  async #alone<T>(mountpoint: string, work: () => Promise<T>): Promise<T> {
+    if (this.#busy.has(mountpoint)) throw new Failure('FAILED_PRECONDITION', `${mountpoint} is being mounted or unmounted`, { next: 'try again' });
+    this.#busy.add(mountpoint);
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    try {
+      return await work();
+    } finally {
+      this.#busy.delete(mountpoint);
+      this.#considerIdle();
+    }
+  }
+
+  /** Ends the keeper some time after the last mount has gone, also by somebody else's `umount`. */
+  #considerIdle(): void {
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    this.#idle = null;
+    if (this.#mounts.size > 0 || this.#busy.size > 0) return;
+    this.#idle = setTimeout(() => {
+      this.#control?.close();
+      this.#onIdle();
+    }, IDLE_MS);
+  }
+}
+
+/** True when the record's mount is still in the mount table: same target and same device. */
+function isMounted(record: MountRecord): boolean {
+  const target = Buffer.from(record.mountpoint);
+  return readMountTable().some((entry) => entry.device === record.device && entry.type === FUSE_TYPE && entry.target.equals(target));
+}

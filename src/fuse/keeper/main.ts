@@ -1,0 +1,38 @@
+/** The keeper's process: locks, starts, and ends when there is nothing left to keep. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { libc } from '../../native/libc';
+import { createLogger } from '../../log/logger';
+import { Keeper, lockKeeper } from './keeper';
+
+const LOG_BYTES_MAX = 1024 * 1024;
+
+function openLog(runDir: string): number {
+  const fd = fs.openSync(path.join(runDir, 'keeper.log'), fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW, 0o600);
+  if (fs.fstatSync(fd).size > LOG_BYTES_MAX) fs.ftruncateSync(fd, 0);
+  return fd;
+}
+
+/** Runs until the last mount has been gone for a while. Returns at once when another keeper serves this `run_dir`. */
+export async function runKeeper(runDir: string): Promise<void> {
+  fs.mkdirSync(runDir, { recursive: true, mode: 0o711 });
+  const lock = lockKeeper(runDir);
+  if (lock === null) return;
+  process.chdir('/');
+  const log = createLogger({ destination: openLog(runDir), fields: { process: 'keeper', pid: process.pid } });
+  process.on('uncaughtException', (error) => log.error('uncaught', { error }));
+  process.on('unhandledRejection', (error) => log.error('unhandled', { error }));
+  // Ending the keeper unmounts nothing, so these are as harmless as SIGKILL; servers serve on.
+  for (const signal of ['SIGHUP', 'SIGPIPE'] as const) process.on(signal, () => undefined);
+  try {
+    fs.writeFileSync('/proc/self/oom_score_adj', '-900');
+  } catch (error) {
+    log.warn('the keeper is not protected from the OOM killer', { error });
+  }
+  await new Promise<void>((resolve, reject) => {
+    const keeper = new Keeper({ runDir, libc: libc(), log }, resolve);
+    keeper.start().catch(reject);
+  });
+  log.info('nothing left to keep');
+  fs.closeSync(lock);
+}

@@ -1,0 +1,122 @@
+/**
+ * One file system server as its keeper sees it: a process that was started with the mount's descriptor, or one that an
+ * earlier keeper started and this one watches from outside.
+ */
+import { spawn } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { Failure } from '../../error';
+import { ControlClient } from '../control/control-client';
+import { FUSE_FD, reportShape } from '../server/envelope';
+import type { Envelope, Report } from '../server/envelope';
+import { isAlive, startTicks } from './process-identity';
+import type { ProcessIdentity } from './process-identity';
+
+/** How often a process that is not our child is looked at once its control connection has ended. */
+const DEATH_POLL_MS = 20;
+const REPORT_BYTES_MAX = 64 * 1024;
+
+export interface ServerProcess {
+  readonly identity: ProcessIdentity;
+  /** The server's first word: ready, or why not; `null` when it ended without one. */
+  readonly ready: Promise<Failure | null>;
+  /** Ends with the process; true when it had said that its mount is gone from the kernel. */
+  readonly ended: Promise<{ readonly gone: boolean }>;
+}
+
+export interface SpawnOptions {
+  readonly envelope: Envelope;
+  /** Folder for the envelope's temporary file, root's. */
+  readonly keeperDir: string;
+  readonly fuseFd: number;
+  readonly indexFd: number;
+  readonly logFd: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export function controlPath(dir: string): string {
+  return path.join(dir, 'control.sock');
+}
+
+/** An open descriptor of the envelope whose file has no name any more. */
+function envelopeDescriptor(keeperDir: string, envelope: Envelope): number {
+  const file = path.join(keeperDir, `${envelope.id}.${process.pid}.envelope`);
+  fs.writeFileSync(file, JSON.stringify(envelope), { mode: 0o600, flag: 'wx' });
+  try {
+    return fs.openSync(file, 'r');
+  } finally {
+    fs.rmSync(file);
+  }
+}
+
+export function spawnServer(options: SpawnOptions): ServerProcess {
+  const envelopeFd = envelopeDescriptor(options.keeperDir, options.envelope);
+  try {
+    const child = spawn(process.execPath, [path.resolve(__dirname, '../server/main.js'), options.envelope.config.fqrn, options.envelope.id], {
+      // A session of its own: a signal to the keeper's group, or its death, does not reach the server.
+      detached: true,
+      cwd: '/',
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+      uid: options.uid,
+      gid: options.gid,
+      stdio: ['ignore', options.logFd, options.logFd, envelopeFd, options.fuseFd, options.indexFd, 'pipe'],
+    });
+    const spawned = child.pid;
+    if (spawned === undefined) throw new Failure('SYSTEM', `cannot start a file system server (${process.execPath})`);
+    const report = (child.stdio as readonly unknown[])[6] as NodeJS.ReadableStream;
+    let gone = false;
+    const ready = new Promise<Failure | null>((resolve, reject) => {
+      let text = '';
+      report.setEncoding('utf8');
+      report.on('data', (chunk: string) => {
+        text = (text + chunk).slice(0, REPORT_BYTES_MAX);
+        for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+          const said = parseReport(text.slice(0, end));
+          text = text.slice(end + 1);
+          if (said === null) continue;
+          if ('gone' in said) gone = true;
+          resolve('failure' in said ? Failure.fromJSON(said.failure) : null);
+        }
+      });
+      child.once('error', (error) => reject(Failure.from(error)));
+      child.once('exit', (code, signal) => resolve(new Failure('INTERNAL', `the file system server of ${options.envelope.config.fqrn} ended before it was ready (${signal ?? `exit code ${code}`})`, { next: `see ${path.join(options.envelope.dir, 'server.log')}` })));
+    });
+    // `close` comes after the pipe's end, so a last word is not lost.
+    const ended = new Promise<{ gone: boolean }>((resolve) => child.once('close', () => resolve({ gone })));
+    return { identity: { pid: spawned, startTicks: startTicks(spawned) ?? 0 }, ready, ended };
+  } finally {
+    fs.closeSync(envelopeFd);
+  }
+}
+
+function parseReport(line: string): Report | null {
+  try {
+    return reportShape.parse(JSON.parse(line));
+  } catch {
+    return null;
+  }
+}
+
+/** A server that an earlier keeper started. Its control connection ends with it; then its number is asked for. */
+export function adoptServer(identity: ProcessIdentity, dir: string): ServerProcess {
+  const watch = async (): Promise<{ gone: boolean }> => {
+    const control = await ControlClient.connect(controlPath(dir), 'file system server').catch(() => null);
+    if (control !== null) {
+      control.unref();
+      await control.ended;
+    }
+    while (isAlive(identity)) await new Promise((resolve) => setTimeout(resolve, DEATH_POLL_MS).unref());
+    return { gone: false };
+  };
+  return { identity, ready: Promise.resolve(null), ended: watch() };
+}
+
+/** The descriptor of /dev/fuse that a living server holds. */
+export function fuseDescriptorOf(identity: ProcessIdentity, descriptorOf: (pid: number, fd: number) => number): number {
+  const fd = descriptorOf(identity.pid, FUSE_FD);
+  // Between reading its number and asking it, the process may have ended and another have taken the number.
+  if (isAlive(identity)) return fd;
+  fs.closeSync(fd);
+  throw new Failure('FAILED_PRECONDITION', `process ${identity.pid} has ended`);
+}

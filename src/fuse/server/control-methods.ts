@@ -1,0 +1,129 @@
+/**
+ * The methods of a file system server's control socket, with their wire shapes. `MountedClient` is the other end.
+ *
+ *     serve    {negotiated, resend}            status {}
+ *     snapshot {}                              look {}                       → {rootHash, revision}
+ *     walk     {rootHash, revision, path, followLast}                        → entry
+ *     list     {rootHash, revision, path, maxEntries}                        → {entries}
+ *     readFile {rootHash, revision, path, maxBytes}                          → {content}
+ *     makeView {rootHash, revision, path}      restoreView {view, pathInView} → view path
+ *     holdView {view, holder}                  releaseView {view, holder}
+ *     prefetch {view, pathInView, pin}         unpin {pin}
+ *     cacheUsage {}                            cacheCheck {repair}            cacheWipe {force}
+ *
+ * Paths and contents are base64, since they are bytes.
+ */
+import { z } from 'zod';
+import { Failure } from '../../error';
+import type { ObjectCache } from '../../cache/object-cache';
+import type { Snapshot, ViewPath, WalkedEntry } from '../../repository/reader';
+import type { Method } from '../control/control-server';
+import type { FileSystemServer } from './file-system-server';
+
+/** Base64 makes four characters of three bytes, and the line that carries it is limited to 8 MiB. */
+export const CONTENT_BYTES_MAX = 4 * 1024 * 1024;
+export const LIST_ENTRIES_MAX = 20_000;
+
+const base64 = z.string().max(6 * 1024 * 1024).regex(/^[A-Za-z0-9+/]*={0,2}$/);
+const hash = z.string().regex(/^[0-9a-f]{40}(-rmd160|-shake128)?$/);
+const snapshot = { rootHash: hash, revision: z.number().int().min(0) };
+const holder = z.string().min(1).max(128);
+const pin = z.string().regex(/^image\/[\x21-\x7e]{1,512}$/);
+
+const shapes = {
+  none: z.strictObject({}),
+  walk: z.strictObject({ ...snapshot, path: base64, followLast: z.boolean() }),
+  list: z.strictObject({ ...snapshot, path: base64, maxEntries: z.number().int().min(1).max(LIST_ENTRIES_MAX) }),
+  readFile: z.strictObject({ ...snapshot, path: base64, maxBytes: z.number().int().min(0).max(CONTENT_BYTES_MAX) }),
+  makeView: z.strictObject({ ...snapshot, path: base64 }),
+  restoreView: z.strictObject({ view: hash, pathInView: base64 }),
+  hold: z.strictObject({ view: hash, holder }),
+  prefetch: z.strictObject({ view: hash, pathInView: base64, pin: pin.nullable() }),
+  unpin: z.strictObject({ pin }),
+  check: z.strictObject({ repair: z.boolean() }),
+  wipe: z.strictObject({ force: z.boolean() }),
+};
+
+function checked<T>(shape: z.ZodType<T>, params: unknown): T {
+  const parsed = shape.safeParse(params);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  throw new Failure('INVALID_ARGUMENT', `file system server request, field ${issue.path.join('.')}: ${issue.message}`);
+}
+
+const bytes = (text: string): Buffer => Buffer.from(text, 'base64');
+const at = ({ rootHash, revision }: Snapshot): Snapshot => ({ rootHash, revision });
+
+/** A walked entry on the wire. */
+export interface WireEntry extends Omit<WalkedEntry, 'path' | 'target' | 'catalog'> {
+  readonly path: string;
+  readonly target?: string;
+  readonly catalog: { readonly hash: string; readonly path: string };
+}
+
+function wireEntry(entry: WalkedEntry): WireEntry {
+  const { target, ...rest } = entry;
+  return {
+    ...rest,
+    path: entry.path.toString('base64'),
+    catalog: { hash: entry.catalog.hash, path: entry.catalog.path.toString('base64') },
+    ...(target === undefined ? {} : { target: target.toString('base64') }),
+  };
+}
+
+function wireView(view: ViewPath): { view: string; pathInView: string; pathInMount: string } {
+  return { view: view.view, pathInView: view.pathInView.toString('base64'), pathInMount: view.pathInMount.toString('base64') };
+}
+
+export function controlMethods(server: FileSystemServer, cache: ObjectCache): Record<string, Method> {
+  const { live, walker, views, prefetch } = server;
+  const snapshotNow = (): Snapshot => ({ rootHash: server.rootHash(), revision: live.current.revision });
+  return {
+    serve: (params) => server.serve(params),
+    status: () => server.status(),
+    snapshot: snapshotNow,
+    look: async () => {
+      if (!live.isFixed) await live.look();
+      return snapshotNow();
+    },
+    walk: async (params) => {
+      const asked = checked(shapes.walk, params);
+      return wireEntry(await walker.walk(at(asked), bytes(asked.path), { followLast: asked.followLast }));
+    },
+    list: async (params) => {
+      const asked = checked(shapes.list, params);
+      const entries = await walker.list(at(asked), bytes(asked.path), asked.maxEntries);
+      return { entries: entries.map(({ name, type }) => ({ name: name.toString('base64'), type })) };
+    },
+    readFile: async (params) => {
+      const asked = checked(shapes.readFile, params);
+      return { content: (await walker.readFile(at(asked), bytes(asked.path), asked.maxBytes)).toString('base64') };
+    },
+    makeView: async (params) => {
+      const asked = checked(shapes.makeView, params);
+      return wireView(await views.make(at(asked), bytes(asked.path)));
+    },
+    restoreView: async (params) => {
+      const asked = checked(shapes.restoreView, params);
+      return wireView(await views.restore(asked.view, bytes(asked.pathInView)));
+    },
+    holdView: async (params) => {
+      const asked = checked(shapes.hold, params);
+      await views.hold(asked.view, asked.holder);
+    },
+    releaseView: async (params) => {
+      const asked = checked(shapes.hold, params);
+      await views.release(asked.view, asked.holder);
+    },
+    prefetch: async (params) => {
+      const asked = checked(shapes.prefetch, params);
+      const { catalog, path } = await views.directory(asked.view, bytes(asked.pathInView));
+      return prefetch.run(catalog, path, asked.pin);
+    },
+    unpin: async (params) => cache.dropOwner(checked(shapes.unpin, params).pin),
+    cacheUsage: () => cache.usage(),
+    cacheCheck: (params) => cache.check({ repair: checked(shapes.check, params).repair }),
+    cacheWipe: (params) => cache.wipe({ force: checked(shapes.wipe, params).force }),
+  };
+}
+

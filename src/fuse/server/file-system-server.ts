@@ -1,0 +1,435 @@
+/**
+ * The main thread of a file system server: all that waits. It owns cache, network, the live revision and the views,
+ * answers the requests that reader workers hand over, and speaks with keeper and service on its control socket.
+ *
+ * The process ends only by SIGKILL on itself, from every path: a worker blocked in read(2) cannot be stopped, and any
+ * orderly exit would hang while workers go on taking requests that nobody answers.
+ */
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { z } from 'zod';
+import { Failure } from '../../error';
+import { ObjectCache } from '../../cache/object-cache';
+import { RepositoryFiles } from '../../cache/repository-files';
+import type { RepositoryConfig } from '../../config/repository-config';
+import { entryTotal } from '../../cvmfs/statistics';
+import { formatHash } from '../../cvmfs/hash';
+import type { Logger } from '../../log/logger';
+import { catalogNeed } from '../../repository/catalog-set';
+import { LiveRevision } from '../../repository/live-revision';
+import { Missing } from '../../repository/missing';
+import type { ObjectNeed } from '../../repository/missing';
+import type { NodeId } from '../../repository/node-id';
+import { ObjectStore } from '../../repository/object-store';
+import { RevisionSource } from '../../repository/revision-source';
+import { PlaceList } from '../../repository/places';
+import { monotonicMs, SharedState } from '../../repository/shared-state';
+import { Views } from '../../repository/views';
+import { Walker } from '../../repository/walker';
+import { systemClock } from '../../transfer/clock';
+import { createTransfer } from '../../transfer/transfer';
+import type { Transfer } from '../../transfer/transfer';
+import type { Negotiated } from '../kernel/init';
+import { Op, invalidateRootNotification, readHeader, resendNotification, IN_HEADER_BYTES } from '../kernel/protocol';
+import { Engine } from './engine';
+import type { Envelope } from './envelope';
+import { FUSE_FD, INDEX_FD } from './envelope';
+import { MagicXattrs, statfsReply } from './magic-xattrs';
+import { Prefetch } from './prefetch';
+import { writeReply } from './reader-worker';
+import type { ReaderMessage, ReaderSetup } from './reader-worker';
+import { openThreadTree } from './thread-tree';
+import type { ThreadTree } from './thread-tree';
+import { WaitingRequests } from './waiting-requests';
+
+const EIO = os.constants.errno.EIO;
+const EINTR = os.constants.errno.EINTR;
+/** FUSE flag: the kernel takes ENOSYS for OPENDIR as "never ask again". */
+const NO_OPENDIR_SUPPORT = 1n << 24n;
+/** Upkeep: pins of newly attached catalogs, uses for the order of eviction. */
+const UPKEEP_MS = 1_000;
+/** An object that is fetched and gone again this often for one request is being evicted under its reader. */
+const REFETCH_MAX = 3;
+const RECENT_FAILURES_KEPT = 20;
+const OPCODES = 64;
+
+export interface ServerWorld {
+  readonly log: Logger;
+  /** Ends the process at once. */
+  readonly die: (why: string) => never;
+  /** Tells the keeper that the kernel has given the mount up. */
+  readonly sayGone: () => void;
+  readonly version: string;
+}
+
+const serveParams = z.strictObject({ negotiated: z.strictObject({ minor: z.number(), flags: z.string(), resend: z.boolean() }), resend: z.boolean() });
+
+/** One error that a reader of the mount has seen. */
+interface SeenFailure {
+  readonly at: number;
+  readonly path: string;
+  readonly message: string;
+}
+
+export class FileSystemServer {
+  readonly #envelope: Envelope;
+  readonly #config: RepositoryConfig;
+  readonly #world: ServerWorld;
+  readonly #thread: ThreadTree;
+  readonly #cache: ObjectCache;
+  readonly #transfer: Transfer;
+  readonly #waiting = new WaitingRequests();
+  readonly #answered = new SharedArrayBuffer(OPCODES * 4 * 64);
+  readonly #startedAt = Date.now();
+  readonly store: ObjectStore;
+  readonly live: LiveRevision;
+  readonly views: Views;
+  readonly walker: Walker;
+  readonly prefetch: Prefetch;
+  #engine: Engine | null = null;
+  #ioErrors = 0;
+  #seen: SeenFailure[] = [];
+  #touched = new Set<string>();
+  #serving = false;
+
+  private constructor(envelope: Envelope, world: ServerWorld, cache: ObjectCache, transfer: Transfer, thread: ThreadTree) {
+    this.#envelope = envelope;
+    this.#config = envelope.config;
+    this.#world = world;
+    this.#cache = cache;
+    this.#transfer = transfer;
+    this.#thread = thread;
+    const { config } = envelope;
+    const { log } = world;
+    const { catalogs, objects, places, shared } = thread;
+    this.store = new ObjectStore(cache, objects, transfer, { deadlineMs: config.requestDeadlineMs });
+    const source = new RevisionSource({ config, transfer, store: this.store, files: new RepositoryFiles(config.cacheDir, config.fqrn), now: () => new Date(), log, objectFile: (need) => cache.file(need) });
+    this.live = new LiveRevision({
+      config,
+      source,
+      store: this.store,
+      catalogs,
+      places,
+      shared,
+      monotonicMs,
+      now: () => new Date(),
+      log,
+      switched: () => this.#invalidateRoot(),
+      pin: (need) => void this.#pinRoot(need),
+    });
+    this.walker = new Walker({ catalogs, store: this.store, fqrn: config.fqrn });
+    this.views = new Views({ fqrn: config.fqrn, walker: this.walker, store: this.store, catalogs, places, cache, log });
+    this.prefetch = new Prefetch({ catalogs, store: this.store, cache, log });
+  }
+
+  /** Opens everything and has a revision to show; serves nothing yet. The caller holds the lock on the index list. */
+  static async open(envelope: Envelope, world: ServerWorld): Promise<FileSystemServer> {
+    const { config } = envelope;
+    const cache = await ObjectCache.open({ dir: config.cacheDir, limitBytes: config.cacheLimitBytes }, { log: world.log });
+    const transfer = createTransfer(
+      {
+        servers: config.servers,
+        proxies: config.proxyGroups,
+        externalServers: config.externalServers,
+        externalProxies: config.externalProxyGroups,
+        timeoutMs: config.timeoutMs,
+        timeoutDirectMs: config.timeoutDirectMs,
+        lowSpeedLimitBytesPerSecond: config.lowSpeedLimitBytesPerSecond,
+        maxRetries: config.maxRetries,
+        backoffInitMs: config.backoffInitMs,
+        backoffMaxMs: config.backoffMaxMs,
+        proxyResetAfterMs: config.proxyResetAfterMs,
+        hostResetAfterMs: config.hostResetAfterMs,
+        followRedirects: config.followRedirects,
+        totalTimeoutMs: config.requestDeadlineMs,
+      },
+      { clock: systemClock(), random: Math.random, log: (level, message, fields) => world.log[level](message, fields) },
+    );
+    const shared = new SharedState();
+    PlaceList.recover(INDEX_FD, shared);
+    const thread = openThreadTree({ config, generation: cache.generation, indexFd: INDEX_FD, shared: shared.buffer });
+    const server = new FileSystemServer(envelope, world, cache, transfer, thread);
+    await server.live.start(thread.places.all().filter((place) => place.space.startsWith('live@') && place.mountPath.length === 0).pop());
+    return server;
+  }
+
+  /** Begins to answer the kernel. `resend` first, so that the requests a predecessor had taken come again. */
+  serve(params: unknown): { readonly readers: number } {
+    const { negotiated, resend } = serveParams.parse(params);
+    if (this.#serving) throw new Failure('FAILED_PRECONDITION', 'this file system server serves already');
+    this.#serving = true;
+    const noOpendir = (BigInt((negotiated as Negotiated).flags) & NO_OPENDIR_SUPPORT) !== 0n;
+    const { tree, shared } = this.#thread;
+    const magic = new MagicXattrs(this.#facts(), tree, this.#config.magicXattrs);
+    this.#engine = new Engine({
+      tree,
+      shared,
+      now: monotonicMs,
+      noOpendir,
+      magicEverywhere: this.#config.magicXattrs === 'always',
+      objects: this.store,
+      main: {
+        magicXattr: (node, name) => magic.value(node, name),
+        magicNames: (node) => magic.names(node),
+        statfs: () => {
+          const usage = this.#cache.usage();
+          return statfsReply(usage.limitBytes, usage.bytes, entryTotal(tree.catalogOf(tree.livePlace()).statistics()));
+        },
+      },
+    });
+    if (resend) fs.writeSync(FUSE_FD, resendNotification());
+    for (let i = 0; i < this.#config.readers; i++) this.#startReader(i, noOpendir);
+    setInterval(() => void this.#upkeep(), UPKEEP_MS).unref();
+    return { readers: this.#config.readers };
+  }
+
+  #startReader(i: number, noOpendir: boolean): void {
+    const setup: ReaderSetup = {
+      config: this.#config,
+      generation: this.#cache.generation,
+      indexFd: INDEX_FD,
+      shared: this.#thread.shared.buffer,
+      fuseFd: FUSE_FD,
+      noOpendir,
+      answered: this.#answered,
+    };
+    const worker = new Worker(path.join(__dirname, 'reader-worker.js'), { workerData: setup, name: `reader ${i}`, resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 96 } });
+    worker.on('message', (message: ReaderMessage) => this.#fromReader(message));
+    worker.on('error', (error) => this.#world.die(`reader worker: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`));
+    worker.on('exit', () => this.#world.die('a reader worker ended'));
+  }
+
+  #fromReader(message: ReaderMessage): void {
+    switch (message.kind) {
+      case 'request':
+        void this.answer(Buffer.from(message.request.buffer, message.request.byteOffset, message.request.byteLength));
+        return;
+      case 'touched':
+        for (const name of message.names) this.#touched.add(name);
+        return;
+      case 'broken':
+        this.#world.log.error('a reader worker met a fault of ours', { error: Failure.fromJSON(message.failure) });
+        return;
+      case 'gone':
+        this.#world.sayGone();
+        this.#world.die('the kernel has given the mount up');
+    }
+  }
+
+  /** Answers one request that needs waiting, or only this thread's knowledge. Never throws. */
+  async answer(request: Buffer): Promise<void> {
+    const engine = this.#engine;
+    if (engine === null) return;
+    const header = readHeader(request);
+    if (header.opcode === Op.INTERRUPT) {
+      this.#waiting.interrupt(request.subarray(IN_HEADER_BYTES, IN_HEADER_BYTES + 8).toString('hex'));
+      return;
+    }
+    const node: NodeId = { index: header.index, rowid: header.rowid };
+    try {
+      const length = await this.#waiting.during(header.unique.toString('hex'), (interrupted) => this.#answerWhenLocal(engine, request, interrupted));
+      if (length > 0) writeReply(FUSE_FD, engine.reply, length);
+    } catch (error) {
+      const failure = Failure.from(error);
+      const errno = failure.code === 'CANCELLED' ? EINTR : failure.code === 'NOT_FOUND' || failure.code === 'NOT_A_DIRECTORY' || failure.code === 'INVALID_ARGUMENT' ? failure.errno : EIO;
+      if (errno === EIO) this.#note(node, failure);
+      try {
+        writeReply(FUSE_FD, engine.reply, engine.fail(request, errno));
+      } catch (writeError) {
+        this.#world.log.error('a reply was refused', { opcode: header.opcode, error: writeError });
+      }
+    } finally {
+      this.#thread.catalogs.closeRetired();
+    }
+  }
+
+  /** The reply's length in `engine.reply`, which the caller writes before it waits for anything again. */
+  async #answerWhenLocal(engine: Engine, request: Buffer, interrupted: AbortSignal): Promise<number> {
+    const fetched = new Map<string, number>();
+    let reverified = false;
+    for (;;) {
+      try {
+        return engine.answer(request);
+      } catch (error) {
+        if (error instanceof Missing) {
+          const times = (fetched.get(error.need.what) ?? 0) + 1;
+          if (times > REFETCH_MAX) throw new Failure('NO_SPACE', `${error.need.what} is evicted from the cache faster than it can be read`, { next: 'raise cache.limit' });
+          fetched.set(error.need.what, times);
+          await unlessInterrupted(this.store.ensure(error.need), interrupted);
+          continue;
+        }
+        // A catalog that cannot be read may be damaged on the disk: then it is fetched again while the request waits.
+        if (error instanceof Failure && error.code === 'CATALOG_INVALID' && !reverified) {
+          reverified = true;
+          if (await this.#repairCatalogs()) continue;
+        }
+        throw error;
+      }
+    }
+  }
+
+  /** Verifies the open catalogs; true when one was damaged and has been removed. */
+  async #repairCatalogs(): Promise<boolean> {
+    let repaired = false;
+    for (const place of this.#thread.places.all().slice(-256)) {
+      const need = catalogNeed(place.catalog, null, place.mountPath);
+      if (!this.store.isLocal(need) || !(await this.store.wasDamaged(need))) continue;
+      this.#world.log.warn('a damaged catalog was removed from the cache and is fetched again', { repository: this.#config.fqrn, catalog: place.catalogText });
+      repaired = true;
+    }
+    if (repaired) this.#thread.catalogs.close();
+    return repaired;
+  }
+
+  #note(node: NodeId, failure: Failure): void {
+    const where = this.#thread.tree.describe(node);
+    this.#ioErrors += 1;
+    this.#seen = [...this.#seen.slice(1 - RECENT_FAILURES_KEPT), { at: Date.now(), path: where, message: failure.message }];
+    this.#world.log.error('a reader got EIO', { repository: this.#config.fqrn, path: where, error: failure });
+  }
+
+  #invalidateRoot(): void {
+    if (!this.#serving) return;
+    try {
+      fs.writeSync(FUSE_FD, invalidateRootNotification());
+    } catch (error) {
+      // ENOENT: the kernel has nothing of the root to drop.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#world.log.warn('the kernel did not take a notification', { error });
+    }
+  }
+
+  /** Keeps the newest root catalog, so that the mount can begin without any server. */
+  async #pinRoot(need: ObjectNeed): Promise<void> {
+    const owner = `mount/${this.#envelope.id}`;
+    try {
+      await this.#cache.unpin(owner);
+      await this.#cache.pin(owner, [need]);
+    } catch (error) {
+      this.#world.log.warn('the root catalog is not pinned', { error });
+    }
+  }
+
+  async #upkeep(): Promise<void> {
+    try {
+      await this.views.pinAttached();
+      for (const name of this.#thread.objects.drainTouched()) this.#touched.add(name);
+      if (this.#touched.size === 0) return;
+      const names = [...this.#touched];
+      this.#touched.clear();
+      this.#cache.touch(names);
+      // What containers read is evicted last; which of the mount's readers are containers cannot be told apart.
+      if (this.views.holders().length > 0) await this.#cache.use(`use/${this.#envelope.id}`, names);
+    } catch (error) {
+      const failure = Failure.from(error);
+      this.#world.log.warn('upkeep', { error: failure });
+      // The cache's index was set aside: a new process opens it anew (cache/object-cache.ts).
+      if (failure.code === 'STATE_DAMAGED') this.#world.die(failure.message);
+    }
+  }
+
+  get cache(): ObjectCache {
+    return this.#cache;
+  }
+
+  rootHash(): string {
+    return formatHash(this.live.current.rootHash);
+  }
+
+  /** What `status` shows of this mount. */
+  status(): object {
+    const transfer = this.#transfer.status();
+    const usage = this.#cache.usage();
+    const warnings = [this.live.whitelistWarning(), this.live.lastError === null ? null : `no server could be asked for a newer revision of ${this.#config.fqrn}: ${this.live.lastError.message}`].filter((text) => text !== null);
+    return {
+      repository: this.#config.fqrn,
+      mountpoint: this.#envelope.mountpoint,
+      pid: process.pid,
+      revision: this.live.current.revision,
+      rootHash: this.rootHash(),
+      offline: this.live.current.offline,
+      uptimeSeconds: Math.floor((Date.now() - this.#startedAt) / 1000),
+      serving: this.#serving,
+      waiting: this.#waiting.size,
+      transfer,
+      objects: this.store.counters,
+      cache: { usedBytes: usage.bytes, limitBytes: usage.limitBytes, pinnedBytes: usage.pinnedBytes },
+      views: this.views.holders().map(({ view, holder }) => ({ view, holder })),
+      ioErrors: this.#ioErrors,
+      recentErrors: this.#seen,
+      requests: this.#requestCounts(),
+      warnings,
+    };
+  }
+
+  #requestCounts(): Record<string, number> {
+    const counts = new Uint32Array(this.#answered);
+    return Object.fromEntries(Object.entries(Op).flatMap(([name, opcode]) => (counts[opcode]! > 0 ? [[name, counts[opcode]!]] : [])));
+  }
+
+  #facts(): ConstructorParameters<typeof MagicXattrs>[0] {
+    const config = this.#config;
+    const status = (): ReturnType<Transfer['status']> => this.#transfer.status();
+    const groups = (list: readonly (readonly string[])[]): string => list.map((group) => group.join('|')).join(';');
+    const minutes = (ms: number): number => Math.floor(ms / 60_000);
+    return {
+      fqrn: config.fqrn,
+      revision: () => this.live.current.revision,
+      rootHash: () => this.rootHash(),
+      tag: config.fixed.kind === 'tag' ? config.fixed.name : '',
+      expiresMinutes: () => (this.live.isFixed ? null : minutes(this.#thread.shared.liveRemainingMs(monotonicMs()))),
+      host: () => status().server,
+      hostList: () => config.servers.join(';'),
+      externalHost: () => config.externalServers[0] ?? '',
+      externalUrl: (file) => (config.externalServers.length === 0 ? null : `${config.externalServers[0]}${file}`),
+      proxy: () => status().proxy,
+      proxyList: () => groups(status().proxies),
+      externalProxyList: () => groups(config.externalProxyGroups.map((group) => group.map((proxy) => proxy.replace(/\/\/[^@/]*@/, '//')))),
+      timeoutSeconds: Math.round(config.timeoutMs / 1000),
+      timeoutDirectSeconds: Math.round(config.timeoutDirectMs / 1000),
+      version: this.#world.version,
+      uptimeMinutes: () => minutes(Date.now() - this.#startedAt),
+      maxFd: () => openFileLimit(),
+      usedFd: () => fs.readdirSync('/proc/self/fd').length,
+      largestInode: () => String(this.#thread.places.all().length),
+      openCatalogs: () => this.#thread.catalogs.openCount,
+      downloads: () => this.store.counters.fetched,
+      ioErrors: () => this.#ioErrors,
+      lastIoErrorAt: () => Math.floor((this.#seen[this.#seen.length - 1]?.at ?? 0) / 1000),
+      receivedBytes: () => status().counters.bytes,
+      speedKilobytesPerSecond: () => Math.floor(status().counters.bytes / 1024 / Math.max(1, (Date.now() - this.#startedAt) / 1000)),
+      hitRatePercent: () => this.#hitRate(),
+      publicKeys: config.publicKeys.join(''),
+      metainfo: () => 'metainfo not available',
+      lastLogLines: () => this.#seen.map((one) => `${new Date(one.at).toISOString()} ${one.path}: ${one.message}\n`).join(''),
+      isCached: (node) => this.#thread.tree.filePlan(node).parts.every((part) => this.store.isLocal(part.need)),
+    };
+  }
+
+  #hitRate(): number {
+    const counts = new Uint32Array(this.#answered);
+    const reads = counts[Op.READ]! + this.store.counters.fetched;
+    return reads === 0 ? 100 : Math.floor((counts[Op.READ]! * 100) / reads);
+  }
+}
+
+async function unlessInterrupted(work: Promise<void>, interrupted: AbortSignal): Promise<void> {
+  if (interrupted.aborted) throw new Failure('CANCELLED', 'interrupted');
+  let stop: () => void = () => undefined;
+  const cut = new Promise<never>((_, reject) => {
+    stop = () => reject(new Failure('CANCELLED', 'interrupted'));
+    interrupted.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    await Promise.race([work, cut]);
+  } finally {
+    interrupted.removeEventListener('abort', stop);
+    work.catch(() => undefined);
+  }
+}
+
+function openFileLimit(): number {
+  const line = fs.readFileSync('/proc/self/limits', 'latin1').split('\n').find((one) => one.startsWith('Max open files'));
+  return Number(line?.split(/\s{2,}/)[1] ?? 0);
+}

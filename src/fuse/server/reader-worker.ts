@@ -1,0 +1,110 @@
+/**
+ * A reader worker: a thread that blocks in read(2) on the mount's descriptor and answers at once all that is local. What
+ * is not goes to the main thread as a copy of the request. It never inflates, hashes or waits for anything else.
+ *
+ * A thread blocked in read(2) cannot be stopped: the process ends only by SIGKILL (see file-system-server.ts).
+ */
+import * as fs from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { Failure } from '../../error';
+import { Missing } from '../../repository/missing';
+import type { ObjectNeed } from '../../repository/missing';
+import { monotonicMs } from '../../repository/shared-state';
+import { IN_HEADER_BYTES, REQUEST_BUFFER_BYTES } from '../kernel/protocol';
+import { AskMain, Engine } from './engine';
+import type { ThreadSetup } from './thread-tree';
+import { openThreadTree } from './thread-tree';
+
+export interface ReaderSetup extends ThreadSetup {
+  readonly fuseFd: number;
+  readonly noOpendir: boolean;
+  /** Requests answered, by opcode: this worker's row of a table that the main thread reads. */
+  readonly answered: SharedArrayBuffer;
+}
+
+/** What a worker tells the main thread. */
+export type ReaderMessage =
+  /** A request that this thread cannot answer. */
+  | { readonly kind: 'request'; readonly request: Uint8Array }
+  /** Objects read since the last time, for the order of eviction. */
+  | { readonly kind: 'touched'; readonly names: readonly string[] }
+  /** The kernel has given the mount up. */
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'broken'; readonly failure: ReturnType<Failure['toJSON']> };
+
+/** Names of objects read are reported this often at most. */
+const TOUCH_INTERVAL_MS = 5_000;
+/** The reader gets its errno at once for these; everything else deserves the main thread's second look. */
+const PLAIN_ANSWERS = new Set(['NOT_FOUND', 'NOT_A_DIRECTORY', 'INVALID_ARGUMENT']);
+
+function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
+  const { tree, objects, catalogs, shared } = openThreadTree(setup);
+  const answered = new Uint32Array(setup.answered);
+  const engine = new Engine({
+    tree,
+    shared,
+    now: monotonicMs,
+    noOpendir: setup.noOpendir,
+    magicEverywhere: setup.config.magicXattrs === 'always',
+    main: null,
+    objects: {
+      read(need: ObjectNeed, into, at, offset, length) {
+        const fd = objects.open(need, need.plainSize);
+        if (fd === null || fd === 'unverified') throw new Missing(need);
+        return fs.readSync(fd, into, at, length, offset);
+      },
+    },
+  });
+  const buffer = Buffer.alloc(REQUEST_BUFFER_BYTES);
+  let touchedAt = monotonicMs();
+
+  for (;;) {
+    let length: number;
+    try {
+      length = fs.readSync(setup.fuseFd, buffer);
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      // ENOENT: the request was interrupted before it was read.
+      if (code === 'EINTR' || code === 'EAGAIN' || code === 'ENOENT') continue;
+      if (code === 'ENODEV') return tell({ kind: 'gone' });
+      throw error;
+    }
+    const request = buffer.subarray(0, length);
+    let replyLength: number | null;
+    try {
+      replyLength = engine.answer(request);
+    } catch (error) {
+      if (error instanceof Failure && PLAIN_ANSWERS.has(error.code)) replyLength = engine.fail(request, error.errno);
+      else {
+        if (!(error instanceof Missing) && !(error instanceof AskMain) && !(error instanceof Failure)) tell({ kind: 'broken', failure: Failure.from(error).toJSON() });
+        tell({ kind: 'request', request: Uint8Array.prototype.slice.call(request) });
+        replyLength = null;
+      }
+    }
+    if (replyLength !== null && length >= IN_HEADER_BYTES) {
+      if (replyLength > 0) writeReply(setup.fuseFd, engine.reply, replyLength);
+      const opcode = request.readUInt32LE(4);
+      if (opcode < answered.length) answered[opcode]! += 1;
+    }
+    catalogs.closeRetired();
+    const now = monotonicMs();
+    if (now - touchedAt > TOUCH_INTERVAL_MS) {
+      touchedAt = now;
+      const names = objects.drainTouched();
+      if (names.length > 0) tell({ kind: 'touched', names });
+    }
+  }
+}
+
+/** Writes a reply; one that nobody waits for any more is no error. */
+export function writeReply(fuseFd: number, reply: Buffer, length: number): void {
+  try {
+    fs.writeSync(fuseFd, reply, 0, length);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code !== 'ENOENT' && code !== 'ENODEV' && code !== 'EINTR') throw error;
+  }
+}
+
+const port = parentPort;
+if (port !== null) run(workerData as ReaderSetup, (message) => port.postMessage(message));

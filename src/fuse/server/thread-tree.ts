@@ -1,0 +1,52 @@
+/** What every thread of a file system server has of its own: open catalogs, open objects, and the tree over them. */
+import { Failure } from '../../error';
+import { ObjectReader } from '../../cache/object-reader';
+import { variantVariables } from '../../config/repository-config';
+import type { RepositoryConfig } from '../../config/repository-config';
+import { IdMap } from '../../cvmfs/id-map';
+import { CatalogSet } from '../../repository/catalog-set';
+import type { Appearance } from '../../repository/node-attributes';
+import { PlaceList } from '../../repository/places';
+import { SharedState } from '../../repository/shared-state';
+import { Tree } from '../../repository/tree';
+
+/** Everything a thread is started with; survives the trip into a worker. */
+export interface ThreadSetup {
+  readonly config: RepositoryConfig;
+  /** The cache's generation (cache/generation.ts). */
+  readonly generation: number;
+  /** Descriptor of the index list. */
+  readonly indexFd: number;
+  readonly shared: SharedArrayBuffer;
+}
+
+export interface ThreadTree {
+  readonly tree: Tree;
+  readonly objects: ObjectReader;
+  readonly catalogs: CatalogSet;
+  readonly places: PlaceList;
+  readonly shared: SharedState;
+}
+
+function appearance(config: RepositoryConfig): Appearance {
+  const variables = variantVariables(config);
+  const map = (text: string, source: string): IdMap | null => (text === '' ? null : IdMap.parse(text, source));
+  return {
+    inodeBits: config.inodeBits,
+    claimOwnership: config.claimOwnership,
+    owner: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
+    worldReadable: config.worldReadable,
+    uidMap: map(config.uidMap, 'uid_map'),
+    gidMap: map(config.gidMap, 'gid_map'),
+    variable: (name) => variables.get(name),
+  };
+}
+
+export function openThreadTree(setup: ThreadSetup): ThreadTree {
+  if (setup.config.dataPath !== 'server') throw new Failure('UNIMPLEMENTED', `data_path = "${setup.config.dataPath}"`, { next: 'use data_path = "server"' });
+  const shared = new SharedState(setup.shared);
+  const objects = new ObjectReader(setup.config.cacheDir, setup.generation);
+  const catalogs = new CatalogSet(setup.config.cacheDir, objects);
+  const places = new PlaceList(setup.indexFd, shared);
+  return { tree: new Tree(places, catalogs, shared, appearance(setup.config)), objects, catalogs, places, shared };
+}

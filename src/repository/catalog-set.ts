@@ -1,0 +1,71 @@
+/**
+ * The catalogs that one thread has open. A catalog is a file of the cache, immutable, so any number of threads may read
+ * it; which ones are open is bounded, since each costs a descriptor and a page cache of its own.
+ */
+import { LRUCache } from 'lru-cache';
+import { Failure } from '../error';
+import { Catalog } from '../cvmfs/catalog';
+import { formatHash } from '../cvmfs/hash';
+import type { ContentHash } from '../cvmfs/hash';
+import { objectFile, objectName } from '../cache/object-name';
+import type { ObjectReader } from '../cache/object-reader';
+import { Missing } from './missing';
+import type { ObjectNeed } from './missing';
+
+/** Default of the catalogs that a thread keeps open. */
+const OPEN_CATALOGS_MAX = 48;
+
+export function catalogNeed(hash: ContentHash, plainSize: number | null, mountPath: Buffer): ObjectNeed {
+  return { hash, compression: 'zlib', kind: 'catalog', plainSize, what: `catalog of ${mountPath.length === 0 ? '/' : mountPath.toString()}` };
+}
+
+export class CatalogSet {
+  readonly #cacheDir: string;
+  readonly #objects: ObjectReader;
+  readonly #open: LRUCache<string, Catalog>;
+  #retired: Catalog[] = [];
+
+  constructor(cacheDir: string, objects: ObjectReader, options: { openMax?: number } = {}) {
+    this.#cacheDir = cacheDir;
+    this.#objects = objects;
+    // A catalog is closed only between requests (`closeRetired`): within one, a caller may hold it across a lookup of another.
+    this.#open = new LRUCache({ max: options.openMax ?? OPEN_CATALOGS_MAX, dispose: (catalog) => this.#retired.push(catalog) });
+  }
+
+  /**
+   * The catalog, opened from the local cache. Throws `Missing` when it is not there, CATALOG_INVALID when it is refused.
+   * `mountPath` is only for messages; `plainSize` is what the parent says, 0 or null when it does not.
+   */
+  get(hash: ContentHash, mountPath: Buffer, plainSize: number | null = null, text: string = formatHash(hash)): Catalog {
+    const known = this.#open.get(text);
+    if (known !== undefined) return known;
+    const need = catalogNeed(hash, plainSize === 0 ? null : plainSize, mountPath);
+    const fd = this.#objects.open(need, need.plainSize);
+    if (fd === null || fd === 'unverified') throw new Missing(need);
+    try {
+      const catalog = Catalog.open(objectFile(this.#cacheDir, objectName(need)));
+      this.#open.set(text, catalog);
+      return catalog;
+    } catch (error) {
+      const failure = Failure.from(error);
+      if (failure.code !== 'CATALOG_INVALID') throw failure;
+      throw new Failure('CATALOG_INVALID', `${need.what} (${text}): ${failure.what}`, { cause: error, next: 'tell the publisher of the repository' });
+    }
+  }
+
+  get openCount(): number {
+    return this.#open.size;
+  }
+
+  /** To be called when no request is being answered. */
+  closeRetired(): void {
+    if (this.#retired.length === 0) return;
+    for (const catalog of this.#retired) catalog.close();
+    this.#retired = [];
+  }
+
+  close(): void {
+    this.#open.clear();
+    this.closeRetired();
+  }
+}
