@@ -24,6 +24,7 @@ const isLoopback = (host: string): boolean => /^(localhost|127(\.[0-9]{1,3}){3}|
 export class Registry implements ConfigSource {
   private readonly base: string;
   private readonly allowed: readonly string[];
+  private readonly underWay = new Map<string, Promise<Buffer | undefined>>();
 
   constructor(
     readonly name: string,
@@ -42,15 +43,24 @@ export class Registry implements ConfigSource {
     // A directory that was asked for by its path has no name in a registry.
     if (repository === undefined) return undefined;
     const url = new URL(`${this.base}/v2/${this.prefix === '' ? '' : `${this.prefix}/`}${repository}/blobs/sha256:${digest}`);
+    const running = this.underWay.get(url.href) ?? this.start(url, repository);
+    return signal === undefined ? running : whileWanted(running, signal, this.name);
+  }
+
+  /** One request however many containers start at once, or the registry would begin to refuse them (429). */
+  private start(url: URL, repository: string): Promise<Buffer | undefined> {
     const deadline = AbortSignal.timeout(this.timeoutMs);
-    try {
-      return await this.blob(url, repository, signal === undefined ? deadline : AbortSignal.any([deadline, signal]));
-    } catch (reason) {
-      if (reason instanceof Failure) throw reason;
-      if (signal?.aborted === true) throw new Failure('CANCELLED', `${this.name}: nobody waits for its answer any more`, { cause: reason });
-      if (deadline.aborted) throw new Failure('DEADLINE_EXCEEDED', `${this.name}: no complete answer within ${this.timeoutMs} ms`, { cause: reason });
-      throw new Failure('NETWORK', `${this.name}: ${(reason as Error).message}`, { cause: reason });
-    }
+    const running = this.blob(url, repository, deadline)
+      .catch((reason: unknown) => {
+        if (reason instanceof Failure) throw reason;
+        if (deadline.aborted) throw new Failure('DEADLINE_EXCEEDED', `${this.name}: no complete answer within ${this.timeoutMs} ms`, { cause: reason });
+        throw new Failure('NETWORK', `${this.name}: ${(reason as Error).message}`, { cause: reason });
+      })
+      .finally(() => this.underWay.delete(url.href));
+    this.underWay.set(url.href, running);
+    // Everybody who waited may be gone by then.
+    running.catch(() => undefined);
+    return running;
   }
 
   private async blob(url: URL, repository: string, signal: AbortSignal): Promise<Buffer | undefined> {
@@ -116,6 +126,16 @@ function tokenOf(body: Buffer): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The result, unless `signal` comes first; the work goes on for the others. */
+function whileWanted<T>(work: Promise<T>, signal: AbortSignal, name: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(new Failure('CANCELLED', `${name}: nobody waits for its answer any more`));
+    if (signal.aborted) return stop();
+    signal.addEventListener('abort', stop, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
 }
 
 /** Lets the connection go without reading more than a little. */

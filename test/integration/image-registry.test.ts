@@ -112,10 +112,27 @@ describe('a registry', () => {
     await expect(fetch(undefined, 60)).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' });
   });
 
-  it('is let go when nobody waits any more', async () => {
+  it('does not hold up whoever does not wait any more', async () => {
     const abort = new AbortController();
     handler = () => abort.abort();
-    await expect(fetch(abort.signal)).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect(fetch(abort.signal, 60)).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect(fetch(AbortSignal.abort(), 60)).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+
+  it('is asked once by many at the same time, and again later', async () => {
+    const source = createConfigSource(`docker://${host}`);
+    let release = (): void => undefined;
+    handler = (_request, response) => (release = () => void response.end(CONFIG));
+    const abort = new AbortController();
+    const many = Array.from({ length: 50 }, (_value, index) => source.fetch(DIGEST, 'library/debian', index === 0 ? abort.signal : undefined));
+    while (requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    abort.abort();
+    await expect(many[0]).rejects.toMatchObject({ code: 'CANCELLED' });
+    release();
+    for (const one of await Promise.all(many.slice(1))) expect(one).toEqual(CONFIG);
+    expect(requests).toHaveLength(1);
+    handler = answer(404);
+    await expect(source.fetch(DIGEST, 'library/debian', undefined)).resolves.toBeUndefined();
   });
 
   it('that is not there is told as NETWORK', async () => {

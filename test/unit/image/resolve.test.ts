@@ -220,6 +220,14 @@ describe('the runtime configuration', () => {
     await expect(resolve(BY_PATH, [at(flatOnly)], [has(CONFIG)])).resolves.toMatchObject({ manifest: PARSED, configSource: 'a source' });
   });
 
+  it("finds its sha256 in a manifest that Go wrote with its own names, for a tree that is not flat", async () => {
+    const manifest = JSON.stringify({ SchemaVersion: 2, Config: { MediaType: 'x', Size: 1, Digest: `sha256:${ID}` }, Layers: [] });
+    const tree = { [`${HUB}/debian:12/bin`]: directory, [`/.metadata${HUB}/debian:12/manifest.json`]: file(manifest) };
+    await expect(resolve('debian:12', [at(tree)], [has(CONFIG)])).resolves.toMatchObject({ manifest: PARSED, configSource: 'a source' });
+    const hostile = { ...tree, [`/.metadata${HUB}/debian:12/manifest.json`]: file('{"config": {"digest": "sha256:../../x"}, "layers": []}') };
+    await expect(resolve('debian:12', [at(hostile)], [has(CONFIG)])).resolves.toMatchObject({ configSource: 'none', warnings: [expect.stringContaining('manifest.json is not used')] });
+  });
+
   it('is not taken from anybody with another sha256', async () => {
     const tree = { ...image('debian:12'), [`/.metadata${HUB}/debian:12/config.json`]: file('{"config": {"Entrypoint": ["evil"]}}') };
     const resolved = await resolve('debian:12', [at(tree)], [has('{}'), has(CONFIG)]);
