@@ -13,8 +13,8 @@ import type { ConfigFiles } from './host-files';
 import { LayeredValues, type Found } from './layered-values';
 import { originText, type ConfigEntry, type ConfigWarning } from './origin';
 import { checkParameters } from './parameter-table';
-import type { Parameter } from './parameter-file';
-import { DEFAULT_PARAMETER_DIR, OPTION, parameterBoolean, parameterOrigin, substitute, type Parameters } from './parameters';
+import { parameterBoolean, type Parameter } from './parameter-file';
+import { DEFAULT_PARAMETER_DIR, OPTION, parameterOrigin, substitute, type Parameters } from './parameters';
 import { readPublicKeys } from './public-keys';
 import { DIRECT, parseProxyGroups, withFallbackProxies } from './proxy-groups';
 import { checkRepositoryConfig, encodeVariables, type MagicXattrVisibility, type RepositoryConfig } from './repository-config';
@@ -95,7 +95,7 @@ class Builder {
       requestDeadlineMs: this.values.pick('requestDeadlineMs', undefined, wholeNumber, 300_000).value,
       followRedirects: this.values.pick('followRedirects', 'CVMFS_FOLLOW_REDIRECTS', yesOrNo, false).value,
       infoHeader: this.values.pick('infoHeader', 'CVMFS_SEND_INFO_HEADER', yesOrNo, false).value,
-      claimOwnership: this.values.pick('claimOwnership', 'CVMFS_CLAIM_OWNERSHIP', yesOrNo, false).value,
+      claimOwnership: this.claimOwnership(),
       uidMap: this.map('uidMap', 'CVMFS_UID_MAP'),
       gidMap: this.map('gidMap', 'CVMFS_GID_MAP'),
       worldReadable: this.values.pick('worldReadable', 'CVMFS_WORLD_READABLE', yesOrNo, false).value,
@@ -176,6 +176,12 @@ class Builder {
   private map(field: 'uidMap' | 'gidMap', parameter: string): string {
     const found = this.values.pick<string | null>(field, parameter, (value) => value, null);
     return found.value === null ? '' : this.values.read(found.value, found.origin, 'CONFIG_INVALID', 'map');
+  }
+
+  /** The stock client's own default.conf sets CVMFS_CLAIM_OWNERSHIP=yes, which would take every image its owners: -o only. */
+  private claimOwnership(): boolean {
+    const parameter = this.parameters.get('CVMFS_CLAIM_OWNERSHIP')?.file === OPTION ? 'CVMFS_CLAIM_OWNERSHIP' : undefined;
+    return this.values.pick('claimOwnership', parameter, yesOrNo, false).value;
   }
 
   private magicXattrs(): MagicXattrVisibility {

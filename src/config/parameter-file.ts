@@ -7,7 +7,9 @@
  *   [export |readonly ]KEY=VALUE          words as in parameter-expressions.ts; a \ at the end joins lines
  *   if [ "$X" = "y" ]; then … elif … else … fi
  *
- * Anything else is a failure that names file and line. Lines of a branch that is not taken are not looked at.
+ * Anything else is a failure that names file and line. Lines of a branch that is not taken are not looked at. An `if` that
+ * only a shell can decide is passed over when all that it sets is of no matter to us: Debian's package of the stock client
+ * ships one, with `grep` in it, around CVMFS_CONFIG_REPOSITORY.
  */
 import { Failure } from '../error';
 import { condition, Unsupported, words } from './parameter-expressions';
@@ -31,11 +33,22 @@ interface Block {
   /** A branch was taken already, or the whole block stands in one that was not. */
   done: boolean;
   elseSeen: boolean;
+  /** Its condition needs a shell: no branch is read, and none may set what matters. */
+  readonly undecided: Unsupported | undefined;
   readonly line: number;
 }
 
-/** Reads `text` into `parameters`, later values in place of earlier ones. Throws CONFIG_INVALID with file and line. */
-export function readParameterFile(text: string, file: string, parameters: Map<string, Parameter>): void {
+/** On: YES, ON, 1, TRUE; off: NO, OFF, 0, FALSE, in any case; undefined otherwise (spec 5.1). */
+export function parameterBoolean(value: string): boolean | undefined {
+  if (/^(yes|on|1|true)$/i.test(value)) return true;
+  return /^(no|off|0|false)$/i.test(value) ? false : undefined;
+}
+
+/**
+ * Reads `text` into `parameters`, later values in place of earlier ones. `matters`: whether a parameter has an effect.
+ * Throws CONFIG_INVALID with file and line.
+ */
+export function readParameterFile(text: string, file: string, parameters: Map<string, Parameter>, matters: (name: string) => boolean = () => true): void {
   const blocks: Block[] = [];
   const lookup = (name: string): string | undefined => parameters.get(name)?.value;
   const active = (): boolean => blocks[blocks.length - 1]?.active ?? true;
@@ -56,8 +69,11 @@ export function readParameterFile(text: string, file: string, parameters: Map<st
     if (given === '' || given.startsWith('#') || given === ':') return;
     const keyword = /^(if|elif|else|fi|then)(?=[\s;]|$)/.exec(given)?.[1];
     if (keyword !== undefined) return control(keyword, given.slice(keyword.length).trim(), line);
-    if (!active() || DECLARATION.test(given)) return;
+    if (DECLARATION.test(given)) return;
     const assignment = ASSIGNMENT.exec(given);
+    const { undecided } = blocks[blocks.length - 1] ?? {};
+    if (undecided !== undefined && (assignment === null || matters(assignment[1]!))) throw undecided;
+    if (!active()) return;
     if (assignment === null) throw new Unsupported(`"${given.slice(0, 40)}" is not KEY=VALUE; this file is read without a shell, write the values themselves`);
     assign(assignment[1]!, given.slice(assignment[0].length), line);
   }
@@ -75,8 +91,9 @@ export function readParameterFile(text: string, file: string, parameters: Map<st
     if (keyword === 'if') {
       if (blocks.length >= MAX_NESTING) throw new Unsupported(`"if" is nested more than ${MAX_NESTING} times; write the values themselves`);
       const outer = active();
-      const taken = outer && decide(rest);
-      blocks.push({ active: taken, done: taken || !outer, elseSeen: false, line });
+      const taken = outer ? decide(rest) : false;
+      const undecided = taken instanceof Unsupported ? taken : block?.undecided;
+      blocks.push({ active: taken === true, done: taken !== false || !outer, elseSeen: false, undecided, line });
       return inline(rest, line);
     }
     if (block === undefined) throw new Unsupported(`"${keyword}" without "if"; remove it`);
@@ -87,8 +104,10 @@ export function readParameterFile(text: string, file: string, parameters: Map<st
     }
     if (block.elseSeen) throw new Unsupported(`"${keyword}" after "else"; remove it`);
     if (keyword === 'elif') {
-      block.active = !block.done && decide(rest);
-      block.done ||= block.active;
+      const taken = block.done ? false : decide(rest);
+      if (taken instanceof Unsupported) throw taken;
+      block.active = taken;
+      block.done ||= taken;
       return inline(rest, line);
     }
     block.elseSeen = true;
@@ -97,10 +116,15 @@ export function readParameterFile(text: string, file: string, parameters: Map<st
     statement(rest, line);
   }
 
-  function decide(rest: string): boolean {
-    const tested = words(rest.replace(/(^|[\s;])then(\s.*)?$/, '$1'), lookup);
-    while (tested[tested.length - 1] === ';') tested.pop();
-    return condition(tested);
+  function decide(rest: string): boolean | Unsupported {
+    try {
+      const tested = words(rest.replace(/(^|[\s;])then(\s.*)?$/, '$1'), lookup);
+      while (tested[tested.length - 1] === ';') tested.pop();
+      return condition(tested);
+    } catch (error) {
+      if (error instanceof Unsupported) return error;
+      throw error;
+    }
   }
 
   /** What stands behind `then` on the line of its `if`: `if [ … ]; then A=1; fi`. */

@@ -4,8 +4,7 @@
  * docs/parameters.md is this table. Whatever its row says, every parameter is also a variable of variant symlinks.
  */
 import { Failure } from '../error';
-import { parameterBoolean } from './parameters';
-import type { Parameter } from './parameter-file';
+import { parameterBoolean, type Parameter } from './parameter-file';
 
 export type Disposition = 'honoured' | 'refused' | 'ignored';
 
@@ -94,7 +93,7 @@ export const PARAMETERS: readonly ParameterRow[] = [
   ignored('CVMFS_WORKSPACE', 'sockets and locks are in `run_dir`'),
 
   // The tree
-  honoured('CVMFS_CLAIM_OWNERSHIP', '`claim_ownership`; default no, where the stock client has yes: images need their owners'),
+  honoured('CVMFS_CLAIM_OWNERSHIP', '`claim_ownership`; with `-o` only, since the `default.conf` of the stock client says yes and images need their owners'),
   honoured('CVMFS_UID_MAP', '`uid_map`; a file'),
   honoured('CVMFS_GID_MAP', '`gid_map`; a file'),
   honoured('CVMFS_WORLD_READABLE', '`world_readable`'),
@@ -194,7 +193,8 @@ where each value comes from.
 
 The files are read without a shell. Understood are \`KEY=VALUE\` lines with \`export\` or \`readonly\` before them, quotes,
 comments, a backslash at the end of a line, \`$NAME\`, \`\${NAME}\` and \`\${NAME:-default}\` of earlier parameters, and
-\`if [ … ]; then … elif … else … fi\` with \`=\`, \`!=\`, \`-z\`, \`-n\`, \`!\`, \`&&\` and \`||\`. Anything else fails with file and line.
+\`if [ … ]; then … elif … else … fi\` with \`=\`, \`!=\`, \`-z\`, \`-n\`, \`!\`, \`&&\` and \`||\`. An \`if\` with another condition is passed over when it sets only parameters that are
+ignored, as the file that Debian’s package ships does. Anything else fails with file and line.
 \`@fqrn@\` becomes the repository's name, \`@org@\` its first label. Booleans are \`yes\`, \`on\`, \`1\`, \`true\` and their opposites.
 
 *Honoured*: the name in the configuration file comes first, where there is one. *Refused*: a mount with it fails. *Ignored*:

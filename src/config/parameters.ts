@@ -10,6 +10,7 @@ import { Failure } from '../error';
 import type { ConfigFiles } from './host-files';
 import type { ConfigWarning, Origin } from './origin';
 import { readParameterFile, type Parameter } from './parameter-file';
+import { parameterRow } from './parameter-table';
 import { isFqrn } from './repository-config';
 
 export const DEFAULT_PARAMETER_DIR = '/etc/cvmfs';
@@ -41,7 +42,7 @@ export function readParameters({ fqrn, files, baseDir = DEFAULT_PARAMETER_DIR, o
     const text = files.read(file);
     if (text === undefined) return;
     read.push(file);
-    readParameterFile(text, file, values);
+    readParameterFile(text, file, values, (name) => parameterRow(name)?.disposition !== 'ignored');
   };
 
   layer(`${baseDir}/default.conf`);
@@ -67,12 +68,6 @@ export function readParameters({ fqrn, files, baseDir = DEFAULT_PARAMETER_DIR, o
 /** Replaces `@fqrn@` by the repository's name and `@org@` by its first label; another `@x@` stays (spec 5.1). */
 export function substitute(text: string, fqrn: string): string {
   return text.replaceAll('@fqrn@', fqrn).replaceAll('@org@', fqrn.split('.')[0]!);
-}
-
-/** On: YES, ON, 1, TRUE; off: NO, OFF, 0, FALSE, in any case; undefined otherwise (spec 5.1). */
-export function parameterBoolean(value: string): boolean | undefined {
-  if (/^(yes|on|1|true)$/i.test(value)) return true;
-  return /^(no|off|0|false)$/i.test(value) ? false : undefined;
 }
 
 export function parameterOrigin(name: string, parameter: Parameter): Origin {

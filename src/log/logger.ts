@@ -91,8 +91,8 @@ interface LogRecord {
 }
 
 function jsonLine({ time, level, message, fields }: LogRecord): string {
-  // A field can not take the place of time, level or message.
-  return JSON.stringify({ ...fields, time, level, message });
+  // Time, level and message come first, and a field can not take their place.
+  return JSON.stringify(Object.assign({ time, level, message }, fields, { time, level, message }));
 }
 
 function textLine({ time, level, message, fields }: LogRecord): string {

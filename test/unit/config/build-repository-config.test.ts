@@ -224,6 +224,12 @@ describe('buildRepositoryConfig', () => {
     expect(() => build({ options: ['CVMFS_QUOTA_LIMIT=-1'] })).toThrow(/CVMFS_QUOTA_LIMIT/);
   });
 
+  it('leaves images their owners though the stock client’s default.conf claims them', () => {
+    expect(build({ parameters: 'CVMFS_CLAIM_OWNERSHIP=yes' }).config.claimOwnership).toBe(false);
+    expect(build({ options: ['CVMFS_CLAIM_OWNERSHIP=yes'] }).config.claimOwnership).toBe(true);
+    expect(build({ toml: section('claim_ownership = true') }).config.claimOwnership).toBe(true);
+  });
+
   it('honours the forms of magic attribute visibility', () => {
     expect(build({ options: ['CVMFS_MAGIC_XATTRS_VISIBILITY=never'] }).config.magicXattrs).toBe('never');
     expect(build({ parameters: 'CVMFS_HIDE_MAGIC_XATTRS=yes' }).config.magicXattrs).toBe('never');

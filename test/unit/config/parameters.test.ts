@@ -41,7 +41,9 @@ describe('a parameter file', () => {
     ['A=http://a|http://b', ':1:', 'quotes'],
     ['A="open', ':1:', 'not closed'],
     ['A=${B#x}', ':1:', 'expansion'],
-    ['if [ -f /etc/x ]; then\nfi', ':1:', 'test other'],
+    ['if [ -f /etc/x ]; then\nA=1\nfi', ':2:', 'test other'],
+    ['if [ $(id -u) = 0 ]; then\n:\nelse\n if [ a = a ]; then\n A=1\n fi\nfi', ':5:', 'substitution'],
+    ['if [ a = b ]; then\nA=1\nelif [ -f x ]; then\nfi', ':3:', 'test other'],
     ['if [ a = a ]; then\nA=1', ':1:', 'no "fi"'],
     ['fi', ':1:', 'without "if"'],
     ['for x in a; do', ':1:', 'KEY=VALUE'],
@@ -49,6 +51,14 @@ describe('a parameter file', () => {
     ['A=1\nf() {\n}', ':2:', 'KEY=VALUE'],
   ])('refuses %j with file and line', (text, where, why) => {
     expect(() => parse(text)).toThrow(new RegExp(`^/etc/cvmfs/x\\.conf${where}.*(${why})`));
+  });
+
+  it('passes over an undecidable "if" that sets nothing of matter, as Debian’s package ships it', () => {
+    const parameters = new Map<string, Parameter>();
+    const text = 'if [ -f /etc/debian_version ] && grep -q "a\\|b" /etc/debian_version;\nthen\n    :\nelse\n    IGNORED=$(x)\nfi\nB=1\n';
+    readParameterFile(text, '/x', parameters, (name) => name !== 'IGNORED');
+    expect([...parameters.keys()]).toEqual(['B']);
+    expect(() => readParameterFile(text, '/x', parameters)).toThrow(/^\/x:5: .*test other/);
   });
 
   it('is bounded', () => {
