@@ -13,7 +13,11 @@ export interface Fetched {
 }
 
 export class Admin {
-  constructor(private readonly world: World) {}
+  constructor(
+    private readonly world: World,
+    /** Holds were given up: the file system servers are to be told. */
+    private readonly releasing: () => void,
+  ) {}
 
   resolve(image: Image, signal: AbortSignal): Promise<FoundImage> {
     return abortable(this.world.images.resolve(image, signal), signal);
@@ -44,6 +48,7 @@ export class Admin {
     const { state } = this.world;
     const pinned = this.pinned().filter((image) => image.digest === digest);
     state.transaction(() => pinned.forEach((image) => state.removeImage(image)));
+    this.releasing();
     return pinned.length > 0;
   }
 

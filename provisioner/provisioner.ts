@@ -115,6 +115,11 @@ export class Provisioner {
     return this.#prune.run(excluded);
   }
 
+  /** Holds on views were given up elsewhere: tells the file system servers, in the background. */
+  payReleases(): void {
+    this.#releases.kick();
+  }
+
   /** Where a rootfs lies. */
   rootfsPath(record: RootfsRecord): string {
     return this.world.layout.rootfs(record.container, record.backend, record.uuid);

@@ -13,7 +13,8 @@ function main(): void {
   const native = libc();
   native.dieWithParent();
   const answer = (message: FromHelper): void => {
-    process.send?.(message);
+    // With a callback, so that a service that has just died is no error here.
+    process.send?.(message, undefined, undefined, () => undefined);
   };
   process.on('disconnect', () => process.exit(0));
   process.on('message', (operation: Operation) => {

@@ -1,0 +1,182 @@
+/**
+ * The service that `serve` runs, put together: state, recovery of what was half-done, mounts in the background, then the
+ * two doors, gRPC and HTTP. Stopping it unmounts nothing: containers and repositories go on without it.
+ */
+import { randomUUID } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { Failure } from '../src/error';
+import type { Config } from '../src/config/config';
+import { directoryRules, prepareDirectory } from '../src/config/directories';
+import { createConfigCache } from '../src/image/config-cache';
+import { createConfigSource } from '../src/image/create-config-source';
+import type { Logger } from '../src/log/logger';
+import type { Metrics } from '../src/metrics/metrics';
+import { Admin } from './admin';
+import { bindBackend } from './backends/bind';
+import { overlayBackend } from './backends/overlay';
+import type { FreeCache, World } from './context';
+import { adminHandlers } from './grpc/admin-service';
+import { loadContracts } from './grpc/protos';
+import { provisionerHandlers } from './grpc/provisioner-service';
+import { startGrpcServer } from './grpc/server';
+import { bindService } from './grpc/unary';
+import { readBootId, rootWarnings } from './host';
+import type { Readiness } from './http';
+import { startHttp } from './http';
+import { Layout } from './layout';
+import type { Limits } from './limits';
+import { DEFAULT_LIMITS } from './limits';
+import { provisionerMetrics, stateMetrics } from './metrics';
+import type { MountHelperOptions } from './mount-helper/pool';
+import { MountHelpers } from './mount-helper/pool';
+import { readMountinfo } from './mountinfo';
+import type { Mounts } from './mounts';
+import { Provisioner } from './provisioner';
+import { repositoryImages } from './repository-images';
+import { openDatabase } from './state/database';
+import { State } from './state/state';
+import { lockState } from './state-lock';
+
+export interface ServiceOptions {
+  readonly config: Config;
+  /** Of the package. */
+  readonly version: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly mounts: Mounts;
+  /** `inode_bits` of a repository. */
+  readonly inodeBits: (fqrn: string) => 32 | 64;
+  readonly freeCache: FreeCache;
+  /** What the parts outside of the provisioner have to complain of, a sentence each. */
+  readonly warnings?: () => readonly string[];
+  /** For tests: other parts of the world, and how helper processes are started. */
+  readonly world?: Partial<Pick<World, 'images' | 'bootId' | 'nowMs' | 'newUuid' | 'step' | 'readMountinfo'>>;
+  readonly limits?: Partial<Limits>;
+  readonly helpers?: Partial<MountHelperOptions>;
+}
+
+export interface Service {
+  /** `host:port` of HTTP. */
+  readonly http: string;
+  readonly provisioner: Provisioner;
+  readiness(): Readiness;
+  /** Ends calls and listeners; unmounts nothing. */
+  stop(): Promise<void>;
+}
+
+/** Calls that are under way when the service stops get this long. */
+const STOP_MS = 10_000;
+
+function prepareDirectories(config: Config): Layout {
+  const ids = { uid: process.geteuid!(), gid: process.getegid!() };
+  const rules = directoryRules({ stateDir: config.stateDir, runDir: config.runDir, cacheDir: config.cache.dir }, { name: '', ...ids }, ids);
+  for (const rule of rules) if (rule.key !== 'cache.dir') prepareDirectory(rule, ids);
+  const layout = new Layout(path.join(fs.realpathSync(config.stateDir), 'provisioner'));
+  fs.mkdirSync(layout.containers, { recursive: true, mode: 0o700 });
+  return layout;
+}
+
+function readiness(mounts: Mounts): Readiness {
+  const reasons = mounts.list().flatMap(({ repository, state }) => {
+    if (state.kind === 'mounted') return [];
+    return [state.kind === 'mounting' ? `repository ${repository} is being mounted` : `repository ${repository} is not mounted: ${state.failure.message}`];
+  });
+  return { ready: reasons.length === 0, reasons };
+}
+
+/** Errors: UNIMPLEMENTED (facade), FAILED_PRECONDITION (another service, directories, newer state), STATE_DAMAGED, CONFIG_INVALID, SYSTEM. */
+export async function startService(options: ServiceOptions): Promise<Service> {
+  const { config, logger, metrics, mounts } = options;
+  if (config.facade.enabled) {
+    throw new Failure('UNIMPLEMENTED', 'facade.enabled = true: the registry facade comes with a later release', { next: 'set facade.enabled = false, and reach the service over gRPC' });
+  }
+  const undo: Array<() => unknown> = [];
+  try {
+    const layout = prepareDirectories(config);
+    undo.unshift(lockState(config.stateDir));
+    const state = new State(openDatabase(path.join(config.stateDir, 'state.db')));
+    undo.unshift(() => state.close());
+    const limits: Limits = {
+      ...DEFAULT_LIMITS,
+      defaultDeadlineMs: config.provisioner.requestDeadlineMs,
+      maxProvisionsInFlight: config.provisioner.maxRequests + config.provisioner.maxQueuedRequests,
+      ...options.limits,
+    };
+    const figures = provisionerMetrics(metrics);
+    stateMetrics(metrics, state);
+    const helpers = new MountHelpers({ logger, onRestart: () => figures.helperRestarts.inc(), ...options.helpers });
+    helpers.start();
+    undo.unshift(() => helpers.close());
+
+    const world: World = {
+      state,
+      layout,
+      helpers,
+      backends: { overlay: overlayBackend(layout, helpers, limits.mountTimeoutMs), bind: bindBackend(layout, helpers, limits.mountTimeoutMs) },
+      mounts,
+      images: repositoryImages({
+        mounts,
+        configured: [...config.repositories.keys()],
+        imageRepositories: config.provisioner.imageRepositories,
+        sources: config.provisioner.imageConfigSources.map((source) => createConfigSource(source)),
+        cache: createConfigCache(),
+      }),
+      freeCache: options.freeCache,
+      limits,
+      logger,
+      metrics: figures,
+      defaultBackend: config.provisioner.backend,
+      inodeBits: options.inodeBits,
+      bootId: readBootId(),
+      nowMs: Date.now,
+      newUuid: randomUUID,
+      readMountinfo,
+      step: () => undefined,
+      ...options.world,
+    };
+    const provisioner = new Provisioner(world);
+    await provisioner.start();
+    undo.unshift(() => provisioner.stop());
+    mounts.start();
+    undo.unshift(() => mounts.stop());
+
+    const http = await startHttp({ ...config.http, metrics, readiness: () => readiness(mounts) });
+    undo.unshift(() => http.stop());
+    const contracts = loadContracts();
+    const calls = { logger, metrics: figures, defaultDeadlineMs: limits.defaultDeadlineMs, maxDeadlineMs: limits.maxDeadlineMs, nowMs: world.nowMs };
+    const own = rootWarnings(layout.root, world.readMountinfo());
+    for (const warning of own) logger.warn(warning);
+    const facts = {
+      version: options.version,
+      startedMs: world.nowMs(),
+      http: () => http.address,
+      ready: () => readiness(mounts).ready,
+      warnings: () => [...own, ...(options.warnings?.() ?? [])],
+    };
+    const admin = new Admin(world, () => provisioner.payReleases());
+    const grpc = await startGrpcServer({
+      listen: config.listen,
+      contracts,
+      services: [
+        bindService(contracts, 'mesos.cvmfs.v1.Provisioner', provisionerHandlers(provisioner, calls)),
+        bindService(contracts, 'mesos.cvmfs.v1.Admin', adminHandlers(provisioner, admin, facts, calls, limits.prefetchDeadlineMs)),
+      ],
+      names: ['mesos.cvmfs.v1.Provisioner', 'mesos.cvmfs.v1.Admin'],
+      maxRequestBytes: config.limits.maxRequestBytes,
+    });
+    grpc.serving(true);
+    logger.info('service is ready for calls', { listen: config.listen, http: http.address, containers: state.counts().containers });
+    let stopped: Promise<void> | undefined;
+    const stop = async (): Promise<void> => {
+      grpc.serving(false);
+      // Together: calls under way end when those among them that wait for the network are told to.
+      await Promise.all([grpc.stop(STOP_MS), provisioner.stop()]);
+      for (const step of undo) await step();
+    };
+    return { http: http.address, provisioner, readiness: () => readiness(mounts), stop: () => (stopped ??= stop()) };
+  } catch (err) {
+    for (const step of undo) await step();
+    throw err;
+  }
+}
