@@ -8,9 +8,13 @@
  * undefined, enums are one of their names, 64-bit numbers are decimal strings (a double would round them).
  * A proto3 field counts as required when its comment begins with "Required.".
  *
- * shapes.generated.ts has the same as data, for that check. (The descriptors that proto-loader keeps lose `required`.)
+ * shapes.generated.ts has the same as data, for that check, and descriptors.generated.ts the contracts as protoc compiles
+ * them, for reflection: the descriptors that proto-loader makes call every file proto3 and lose `required`, and a client
+ * that looks at them closely refuses `mesos.Image.Type`, an enum without a zero. Writing needs protoc.
  */
+const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const protobuf = require(require.resolve('protobufjs', { paths: [path.dirname(require.resolve('@grpc/proto-loader'))] }));
 
@@ -85,8 +89,10 @@ function serviceDeclaration(service) {
 }
 
 function shapeOf(field) {
+  if (field.repeated && !field.resolvedType && !['string', 'bytes'].includes(field.type)) throw new Error(`${field.fullName}: repeated numbers (packed) are not supported`);
+  if (field.repeated && field.resolvedType instanceof protobuf.Enum) throw new Error(`${field.fullName}: repeated enums (packed) are not supported`);
   const parts = [`name: '${field.name}'`, `type: '${field.resolvedType instanceof protobuf.Enum ? 'enum' : field.resolvedType ? 'message' : field.type}'`];
-  if (field.resolvedType instanceof protobuf.Enum) parts.push(`values: [${Object.values(field.resolvedType.values).join(', ')}]`);
+  if (field.resolvedType instanceof protobuf.Enum) parts.push(`values: { ${Object.entries(field.resolvedType.values).map(([name, value]) => `${value}: '${name}'`).join(', ')} }`);
   else if (field.resolvedType) parts.push(`message: '${protoName(field.resolvedType)}'`);
   if (isRequired(field)) parts.push('required: true');
   if (field.repeated) parts.push('repeated: true');
@@ -114,7 +120,20 @@ function shape(type) {
   return `  '${protoName(type)}': {\n${lines.join('')}  },\n${entries.join('')}`;
 }
 
-/** File name → text of everything that is generated. */
+/** The contracts as a FileDescriptorSet, imports included; undefined without protoc. */
+function descriptors() {
+  const temp = fs.mkdtempSync(path.join(os.tmpdir(), 'protoc-'));
+  const file = path.join(temp, 'set');
+  const run = spawnSync('protoc', ['-I', __dirname, '--include_imports', `--descriptor_set_out=${file}`, ...roots]);
+  const set = run.status === 0 ? fs.readFileSync(file) : undefined;
+  fs.rmSync(temp, { recursive: true });
+  if (run.error) return undefined;
+  if (set === undefined) throw new Error(`protoc: ${run.stderr}`);
+  const lines = set.toString('base64').match(/.{1,140}/g).map((line) => `  '${line}',\n`);
+  return `${header}\n/** A google.protobuf.FileDescriptorSet in base64. */\nexport const DESCRIPTOR_SET = [\n${lines.join('')}].join('');\n`;
+}
+
+/** File name → text of everything that is generated; the descriptors are absent without protoc. */
 function generate() {
   const root = load();
   const services = ['mesos.cvmfs.v1.Provisioner', 'mesos.cvmfs.v1.Admin'].map((name) => root.lookupService(name));
@@ -123,7 +142,9 @@ function generate() {
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new Error(`two messages would both be called ${twice}`);
   const messages = types.filter((type) => type instanceof protobuf.Type);
+  const compiled = descriptors();
   return {
+    ...(compiled === undefined ? {} : { 'descriptors.generated.ts': compiled }),
     'messages.generated.ts': `${header}\n${[...types.map(declaration), ...services.map(serviceDeclaration)].join('\n')}`,
     'shapes.generated.ts':
       `${header}import type { MessageShape } from '../presence';\n\n` +
@@ -135,6 +156,8 @@ function generate() {
 module.exports = { generate, outDir };
 
 if (require.main === module) {
+  const files = generate();
+  if (!('descriptors.generated.ts' in files)) throw new Error('protoc is missing: apt-get install protobuf-compiler');
   fs.mkdirSync(outDir, { recursive: true });
-  for (const [name, text] of Object.entries(generate())) fs.writeFileSync(path.join(outDir, name), text);
+  for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(outDir, name), text);
 }

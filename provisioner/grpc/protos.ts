@@ -8,9 +8,10 @@
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import type { MethodDefinition, PackageDefinition, ServiceDefinition } from '@grpc/proto-loader';
+import type { AnyDefinition, MethodDefinition, PackageDefinition, ServiceDefinition } from '@grpc/proto-loader';
 import { loadSync } from '@grpc/proto-loader';
 import { Failure } from '../../src/error';
+import { DESCRIPTOR_SET } from './generated/descriptors.generated';
 import type { AdminMethods, ProvisionerMethods } from './generated/messages.generated';
 
 /** Our services by name, each with its methods. */
@@ -39,9 +40,33 @@ export function protoDir(from: string = __dirname): string {
   throw new Failure('FAILED_PRECONDITION', `the folder proto/ is not beside ${path.resolve(from, '../..')}`, { next: 'install the package again' });
 }
 
+/** The files in a FileDescriptorSet: `repeated FileDescriptorProto file = 1` and nothing else. */
+function descriptorFiles(set: Buffer): Buffer[] {
+  const files: Buffer[] = [];
+  for (let at = 0; at < set.length; ) {
+    // The tag of field 1, then a varint length.
+    let length = 0;
+    let shift = 0;
+    for (at++; ; at++, shift += 7) {
+      length |= (set[at]! & 0x7f) << shift;
+      if (set[at]! < 0x80) break;
+    }
+    files.push(set.subarray(at + 1, at + 1 + length));
+    at += 1 + length;
+  }
+  return files;
+}
+
+/** Replaces the descriptors that proto-loader made up (proto/generate.js tells what is wrong with them). */
+function withCompiledDescriptors(loaded: PackageDefinition): PackageDefinition {
+  const fileDescriptorProtos = descriptorFiles(Buffer.from(DESCRIPTOR_SET, 'base64'));
+  const compiled = (definition: AnyDefinition): AnyDefinition => ('format' in definition ? ({ ...definition, fileDescriptorProtos } as AnyDefinition) : definition);
+  return Object.fromEntries(Object.entries(loaded).map(([name, definition]) => [name, compiled(definition)]));
+}
+
 /** Reads the contracts; a few milliseconds of synchronous work, once per process. */
 export function loadContracts(dir: string = protoDir()): Contracts {
-  const packageDefinition = loadSync(['mesos/cvmfs/v1/provisioner.proto', 'mesos/cvmfs/v1/admin.proto'], {
+  const loaded = loadSync(['mesos/cvmfs/v1/provisioner.proto', 'mesos/cvmfs/v1/admin.proto'], {
     includeDirs: [dir],
     keepCase: true,
     longs: String,
@@ -51,6 +76,7 @@ export function loadContracts(dir: string = protoDir()): Contracts {
     objects: true,
     defaults: false,
   });
+  const packageDefinition = withCompiledDescriptors(loaded);
   return {
     packageDefinition,
     service: <N extends ServiceName>(name: N) => {

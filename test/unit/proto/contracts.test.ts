@@ -1,9 +1,18 @@
 /** Mesos' own numbers (docs/mesos.md, protobuf facts): a wrong one is silent data loss between us and an agent. */
 import { spawnSync } from 'node:child_process';
 import * as path from 'node:path';
+import type { ProtobufTypeDefinition } from '@grpc/proto-loader';
 import { loadSync } from '@grpc/proto-loader';
+import { ReflectionService } from '@grpc/reflection';
 import { loadContracts, protoDir } from '../../../provisioner/grpc/protos';
 import { SHAPES } from '../../../provisioner/grpc/generated/shapes.generated';
+
+interface Descriptor {
+  readonly name: string;
+  readonly syntax: string;
+  readonly dependency: readonly string[];
+  readonly messageType: ReadonlyArray<{ readonly name: string; readonly field: ReadonlyArray<{ readonly name: string; readonly label: number }> }>;
+}
 
 const numbers = (message: string) => Object.fromEntries(Object.entries(SHAPES[message] ?? {}).map(([number, field]) => [field.name, Number(number)]));
 
@@ -36,6 +45,20 @@ describe('the contracts', () => {
     expect(Object.keys(contracts.service('mesos.cvmfs.v1.Provisioner'))).toEqual(['Recover', 'Provision', 'Destroy', 'PruneImages']);
     expect(contracts.service('mesos.cvmfs.v1.Provisioner').Provision.path).toBe('/mesos.cvmfs.v1.Provisioner/Provision');
     expect(Object.keys(contracts.service('mesos.cvmfs.v1.Admin'))).toEqual(['Status', 'Ps', 'Resolve', 'Prefetch', 'Pin', 'Unpin']);
+  });
+
+  it('are shown to reflection as they are written: proto2 files stay proto2, with their required fields and imports', () => {
+    const { packageDefinition } = loadContracts();
+    const { fileDescriptorProtos } = packageDefinition['mesos.cvmfs.v1.ProvisionRequest'] as ProtobufTypeDefinition;
+    const { FileDescriptorProto } = require('protobufjs/ext/descriptor') as { FileDescriptorProto: { decode(bytes: Buffer): Descriptor } };
+    const files = new Map(fileDescriptorProtos.map((bytes) => FileDescriptorProto.decode(bytes)).map((file) => [file.name, file]));
+    expect([...files.keys()].sort()).toEqual(['mesos/cvmfs/v1/admin.proto', 'mesos/cvmfs/v1/provisioner.proto', 'mesos/docker/v1.proto', 'mesos/mesos.proto']);
+    expect(files.get('mesos/cvmfs/v1/provisioner.proto')).toMatchObject({ syntax: 'proto3', dependency: ['mesos/mesos.proto', 'mesos/docker/v1.proto'] });
+    const mesos = files.get('mesos/mesos.proto')!;
+    expect(mesos.syntax).toBe('');
+    const LABEL_REQUIRED = 2;
+    expect(mesos.messageType.find(({ name }) => name === 'Image')?.field.filter(({ label }) => label === LABEL_REQUIRED).map(({ name }) => name)).toEqual(['type']);
+    expect(() => new ReflectionService(packageDefinition)).not.toThrow();
   });
 
   const protoc = spawnSync('protoc', ['--version']).error === undefined;
