@@ -6,7 +6,7 @@
  * Costs: a lookup is one b-tree search. Nothing here reads the whole table except `lowestRowidOfGroup` without a parent.
  */
 import { Failure } from '../error';
-import { Database } from './database';
+import { Database, bounded, bytes, integer } from './database';
 import { EXACT_COLUMNS, entryColumns, isEntryPath, readEntry } from './catalog-entry';
 import type { CatalogEntry, KnownKeys, RawRow, ReadExact } from './catalog-entry';
 import { isChunked, isDirectory } from './flags';
@@ -309,13 +309,13 @@ function prepareStatements(database: Database) {
   ].filter(({ table }) => database.columns(table) !== undefined);
   for (const { table } of mountpoints) database.require(table, ['path', 'sha1']);
   const nestedColumns = (table: string): string =>
-    `CASE WHEN octet_length(path) <= 65536 THEN CAST(path AS BLOB) END, CASE WHEN octet_length(sha1) <= 64 THEN sha1 END, ${database.columns(table)?.has('size') === true ? 'size' : '0'}`;
+    `${bytes('path', 65536)}, ${bounded('sha1', 64)}, ${database.columns(table)?.has('size') === true ? integer('size') : '0'}`;
   let chunks;
   if (database.columns('chunks') !== undefined) {
     database.require('chunks', ['md5path_1', 'md5path_2', 'offset', 'size', 'hash']);
     const byFile = database.index('chunks', ['md5path_1', 'md5path_2', 'offset']);
     chunks = database
-      .prepare(`SELECT offset, size, CASE WHEN octet_length(hash) = ${DIGEST_BYTES} THEN hash END FROM chunks INDEXED BY ${byFile} WHERE md5path_1 = ? AND md5path_2 = ? ORDER BY offset`)
+      .prepare(`SELECT ${integer('offset')}, ${integer('size')}, ${bounded('hash', DIGEST_BYTES)} FROM chunks INDEXED BY ${byFile} WHERE md5path_1 = ? AND md5path_2 = ? ORDER BY offset`)
       .raw();
   }
   return {

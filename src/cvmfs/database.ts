@@ -2,7 +2,8 @@
  * An SQLite file from a repository, opened for reading only. What strangers publish must neither run anything of theirs
  * nor keep us busy, so: the schema is judged before SQLite sees the file (sqlite-schema.ts); only ordinary tables with
  * ordinary columns are read; every query that we prepare seeks in an index we name, or is cut by a LIMIT, because a
- * b-tree whose pages share their children may hold more rows than there is time.
+ * b-tree whose pages share their children may hold more rows than there is time; and every column is selected through
+ * `integer`, `bounded` or `bytes`, because any column may hold text of the file's size, in every row the same.
  *
  * The file is in a read-only cache and never changes: `locking_mode = exclusive` takes the read lock once and spares a
  * look for a journal before each query. SQLite makes no file beside it: readonly, no WAL (refused), nothing to sort.
@@ -122,8 +123,7 @@ export class Database {
     this.require(table, [key, value]);
     // No WHERE: rows that it drops are rows that the LIMIT does not count.
     const statement = this.prepare(
-      `SELECT CASE WHEN octet_length(${key}) <= 256 THEN ${key} END, CASE WHEN octet_length(${value}) <= 65536 THEN CAST(${value} AS BLOB) END
-       FROM ${table} NOT INDEXED LIMIT ${maxRows + 1}`,
+      `SELECT ${bounded(key, 256)}, ${bytes(value, 65536)} FROM ${table} NOT INDEXED LIMIT ${maxRows + 1}`,
     ).raw();
     const rows = this.run(() => statement.all()) as Array<[unknown, unknown]>;
     if (rows.length > maxRows) throw this.refuse(`table ${table} has more than ${maxRows} rows`);
@@ -142,6 +142,21 @@ export class Database {
       return false;
     }
   }
+}
+
+/** SQL for a column that should be an integer; NULL for what is not. */
+export function integer(column: string): string {
+  return `CASE typeof(${column}) WHEN 'integer' THEN ${column} END`;
+}
+
+/** SQL for a column of text or bytes; NULL when it is longer, found out without reading it. */
+export function bounded(column: string, maxBytes: number): string {
+  return `CASE WHEN octet_length(${column}) <= ${maxBytes} THEN ${column} END`;
+}
+
+/** The same as bytes, whether or not they are UTF-8. */
+export function bytes(column: string, maxBytes: number): string {
+  return `CASE WHEN octet_length(${column}) <= ${maxBytes} THEN CAST(${column} AS BLOB) END`;
 }
 
 function translate(error: unknown, code: Code, what: string): Failure {

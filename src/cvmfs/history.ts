@@ -6,7 +6,7 @@
  * where `hash` is a root catalog and `branch` is empty for the trunk. Small, so all of it is read at once.
  */
 import { Failure } from '../error';
-import { Database } from './database';
+import { Database, bounded, integer } from './database';
 import { parseHash } from './hash';
 import type { ContentHash } from './hash';
 
@@ -65,10 +65,10 @@ export class History {
 
 function readTags(database: Database): Tag[] {
   database.require('tags', ['name', 'hash', 'revision', 'timestamp']);
-  const text = (column: string): string => (database.columns('tags')?.has(column) === true ? `CASE WHEN octet_length(${column}) <= 65536 THEN ${column} END` : `''`);
-  const size = database.columns('tags')?.has('size') === true ? 'size' : '0';
+  const text = (column: string): string => (database.columns('tags')?.has(column) === true ? bounded(column, 65536) : `''`);
+  const size = database.columns('tags')?.has('size') === true ? integer('size') : '0';
   const statement = database.prepare(
-    `SELECT ${text('name')}, ${text('hash')}, revision, timestamp, ${text('description')}, ${size}, ${text('branch')} FROM tags NOT INDEXED LIMIT ${MAX_TAGS + 1}`,
+    `SELECT ${text('name')}, ${text('hash')}, ${integer('revision')}, ${integer('timestamp')}, ${text('description')}, ${size}, ${text('branch')} FROM tags NOT INDEXED LIMIT ${MAX_TAGS + 1}`,
   );
   const rows = database.run(() => statement.raw().all()) as unknown[][];
   if (rows.length > MAX_TAGS) throw database.refuse(`it has more than ${MAX_TAGS} tags`);
