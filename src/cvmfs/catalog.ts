@@ -6,8 +6,10 @@
  * Costs: a lookup is one b-tree search. Nothing here reads the whole table except `lowestRowidOfGroup` without a parent.
  */
 import { Failure } from '../error';
-import { Database, bounded, bytes, integer } from './database';
-import { EXACT_COLUMNS, entryColumns, isEntryPath, readEntry } from './catalog-entry';
+import { MAX_NESTED, prepareStatements } from './catalog-statements';
+import type { CatalogStatements } from './catalog-statements';
+import { Database } from './database';
+import { isEntryPath, readEntry } from './catalog-entry';
 import type { CatalogEntry, KnownKeys, RawRow, ReadExact } from './catalog-entry';
 import { isChunked, isDirectory } from './flags';
 import { DIGEST_BYTES, parseHash } from './hash';
@@ -42,13 +44,14 @@ export interface OpenOptions {
 }
 
 const MAX_ROWID = 0xffffffff;
-const MAX_NESTED = 200_000;
 /** 4 TiB of chunks at the usual 4 MiB. */
 const MAX_CHUNKS = 1 << 20;
 const MAX_HIDDEN_COUNTED = 1000;
+const SLASH = Buffer.from('/');
+/** Linux walks no path of more than 4 KiB at a time; the format has no limit, so this is far above what anybody has. */
+const MAX_DEPTH = 10_000;
 /** What a client uses for a catalog without the property, seconds. */
 const DEFAULT_TTL_SECONDS = 240;
-const REQUIRED = ['md5path_1', 'md5path_2', 'parent_1', 'parent_2', 'hardlinks', 'hash', 'size', 'mode', 'mtime', 'flags', 'name', 'symlink', 'uid', 'gid'];
 
 export class Catalog {
   readonly schemaRevision: number;
@@ -59,7 +62,7 @@ export class Catalog {
   /** Largest rowid of the main table; 0 when it is empty. */
   readonly maxRowid: number;
   private readonly properties: ReadonlyMap<string, Buffer>;
-  private readonly statements: ReturnType<typeof prepareStatements>;
+  private readonly statements: CatalogStatements;
   private readonly hidden = new Set<number>();
   private readonly groups = new HardlinkGroups();
   private readonly readExact: ReadExact = (rowid) => {
@@ -79,7 +82,6 @@ export class Catalog {
     this.rootPrefix = this.properties.get('root_prefix') ?? Buffer.alloc(0);
     if (!isEntryPath(this.rootPrefix)) throw database.refuse('its root_prefix is not a path');
 
-    database.require('catalog', REQUIRED);
     this.statements = prepareStatements(database);
     const [lowest, highest] = database.run(() => this.statements.extremes.get()) as [unknown, unknown];
     if (lowest !== null && (!isRowid(lowest) || !isRowid(highest))) {
@@ -292,46 +294,6 @@ export class Catalog {
     if (!/^[0-9]{1,16}$/.test(text)) throw this.database.refuse(`its property ${key} is ${JSON.stringify(text.slice(0, 40))}`);
     return Number(text);
   }
-}
-
-const SLASH = Buffer.from('/');
-/** Linux walks no path of more than 4 KiB at a time; the format has no limit, so this is far above what anybody has. */
-const MAX_DEPTH = 10_000;
-
-function prepareStatements(database: Database) {
-  const present = database.columns('catalog') ?? new Set();
-  const columns = (known: 'nothing' | 'key' | 'parent'): string => entryColumns({ xattr: present.has('xattr'), mtimens: present.has('mtimens') }, known);
-  const byPath = database.index('catalog', ['md5path_1', 'md5path_2']);
-  const byParent = database.index('catalog', ['parent_1', 'parent_2']);
-  const mountpoints = [
-    { table: 'nested_catalogs', bind: false },
-    { table: 'bind_mountpoints', bind: true },
-  ].filter(({ table }) => database.columns(table) !== undefined);
-  for (const { table } of mountpoints) database.require(table, ['path', 'sha1']);
-  const nestedColumns = (table: string): string =>
-    `${bytes('path', 65536)}, ${bounded('sha1', 64)}, ${database.columns(table)?.has('size') === true ? integer('size') : '0'}`;
-  let chunks;
-  if (database.columns('chunks') !== undefined) {
-    database.require('chunks', ['md5path_1', 'md5path_2', 'offset', 'size', 'hash']);
-    const byFile = database.index('chunks', ['md5path_1', 'md5path_2', 'offset']);
-    chunks = database
-      .prepare(`SELECT ${integer('offset')}, ${integer('size')}, ${bounded('hash', DIGEST_BYTES)} FROM chunks INDEXED BY ${byFile} WHERE md5path_1 = ? AND md5path_2 = ? ORDER BY offset`)
-      .raw();
-  }
-  return {
-    extremes: database.prepare('SELECT (SELECT min(rowid) FROM catalog), (SELECT max(rowid) FROM catalog)').raw(),
-    byRowid: database.prepare(`SELECT ${columns('nothing')} FROM catalog NOT INDEXED WHERE rowid = ?`).raw(),
-    byKey: database.prepare(`SELECT ${columns('key')} FROM catalog INDEXED BY ${byPath} WHERE md5path_1 = ? AND md5path_2 = ? LIMIT 1`).raw(),
-    children: database.prepare(`SELECT ${columns('parent')} FROM catalog INDEXED BY ${byParent} WHERE parent_1 = ? AND parent_2 = ? AND rowid > ? ORDER BY rowid LIMIT ?`).raw(),
-    all: database.prepare(`SELECT ${columns('nothing')} FROM catalog NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT ?`).raw(),
-    exact: database.prepare(`SELECT ${EXACT_COLUMNS} FROM catalog NOT INDEXED WHERE rowid = ?`).raw(),
-    chunks,
-    nested: mountpoints.map(({ table, bind }) => ({ bind, statement: database.prepare(`SELECT ${nestedColumns(table)} FROM ${table} NOT INDEXED LIMIT ${MAX_NESTED + 1}`).raw() })),
-    nestedAt: mountpoints.map(({ table, bind }) => ({
-      bind,
-      statement: database.prepare(`SELECT ${nestedColumns(table)} FROM ${table} INDEXED BY ${database.index(table, ['path'])} WHERE path = CAST(? AS TEXT) LIMIT 1`).raw(),
-    })),
-  };
 }
 
 function isRowid(value: unknown): value is number {
