@@ -38,7 +38,10 @@ export interface EvictorOptions {
 
 /** A promise of space to an object that is being written. */
 export interface Reservation {
-  /** Makes sure of so many charged bytes in all; NO_SPACE when they can not be had. */
+  /**
+   * Makes sure of so many charged bytes in all; NO_SPACE when they can not be had. Waits while it is other objects being
+   * written that have the space.
+   */
   grow(bytes: number): Promise<void>;
   release(): void;
 }
@@ -47,6 +50,7 @@ export class Evictor {
   /** Objects removed by this process, and their charged bytes. */
   readonly evicted = { objects: 0, bytes: 0 };
   private reserved = 0;
+  private readonly waiting: Array<() => void> = [];
   private capacity = { bytes: 0, at: -Infinity };
 
   constructor(private readonly options: EvictorOptions) {}
@@ -58,34 +62,51 @@ export class Evictor {
     return Math.min(this.options.limitBytes, this.capacity.bytes);
   }
 
+  /** What objects without a reservation may fill up to: promised space is not given away. */
+  unreservedLimit(): number {
+    return this.limit() - this.reserved;
+  }
+
   reserve(): Reservation {
     let held = 0;
     return {
       grow: async (bytes) => {
-        if (bytes <= held) return;
         const more = bytes - held;
-        await this.makeRoom(more);
-        this.reserved += more;
+        if (more <= 0) return;
+        // Who holds nothing yet waits for others to finish; who holds something fails instead, so that nobody waits in a circle.
+        while (!(await this.claim(more, more))) {
+          if (held > 0 || this.reserved === 0 || more > this.limit()) throw this.noSpace(more, this.limit());
+          await new Promise<void>((resolve) => this.waiting.push(resolve));
+        }
         held = bytes;
       },
       release: () => {
         this.reserved -= held;
         held = 0;
+        for (const wake of this.waiting.splice(0)) wake();
       },
     };
   }
 
   /** Evicts until so many charged bytes fit below the limit; NO_SPACE when what stays leaves no room for them. */
   async makeRoom(bytes: number): Promise<void> {
-    const limit = this.limit();
-    const fits = (): boolean => this.options.index.totals().bytes + this.reserved + bytes <= limit;
-    if (fits()) return;
-    if (bytes <= limit) {
-      await this.evictTo(limit * TARGET_FRACTION - this.reserved - bytes, 'unused');
-      if (!fits()) await this.evictTo(limit - this.reserved - bytes, 'used by reachable owners');
-      if (fits()) return;
-    }
-    throw this.noSpace(bytes, limit);
+    if (!(await this.claim(bytes, 0))) throw this.noSpace(bytes, this.limit());
+  }
+
+  /** Makes room for `bytes` and reserves `keep` in the same turn of the loop in which the room was seen. */
+  private async claim(bytes: number, keep: number): Promise<boolean> {
+    const fits = (): boolean => {
+      if (this.options.index.totals().bytes + this.reserved + bytes > this.limit()) return false;
+      this.reserved += keep;
+      return true;
+    };
+    if (fits()) return true;
+    // Not even an empty cache would have the room: evicting would only cost.
+    if (this.reserved + bytes > this.limit()) return false;
+    await this.evictTo(this.limit() * TARGET_FRACTION - this.reserved - bytes, 'unused');
+    if (fits()) return true;
+    await this.evictTo(this.limit() - this.reserved - bytes, 'used by reachable owners');
+    return fits();
   }
 
   /** The file system is full although the limit is not reached: frees so many bytes and a little more, if that can be. */

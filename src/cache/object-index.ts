@@ -196,8 +196,8 @@ export class ObjectIndex {
     return row === undefined ? null : { name, length: row.length, digest: row.digest };
   }
 
-  /** Records objects, as many as fit below `limitBytes` together with what is there; answers the names of those. */
-  record(records: readonly ObjectRecord[], now: number, limitBytes: number): Set<string> {
+  /** Records objects, each if the total stays within its `limitBytes` (default none); answers the names recorded. */
+  record(records: ReadonlyArray<ObjectRecord & { readonly limitBytes?: number }>, now: number): Set<string> {
     return this.exclusively(() => {
       const recorded = new Set<string>();
       const before = this.totals();
@@ -205,7 +205,7 @@ export class ObjectIndex {
       for (const record of records) {
         const old = this.lookup(record.name);
         const delta = chargedBytes(record.length) - (old === null ? 0 : chargedBytes(old.length));
-        if (delta > 0 && bytes + delta > limitBytes) continue;
+        if (delta > 0 && bytes + delta > (record.limitBytes ?? Infinity)) continue;
         this.run(
           'INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET length = excluded.length, digest = excluded.digest, used = excluded.used',
           record.name, record.length, record.digest, now,

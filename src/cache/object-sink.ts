@@ -23,7 +23,8 @@ export class ObjectSink {
   private open = false;
   private memory: Buffer[] | undefined;
   private written = 0;
-  private readonly reservation: Reservation;
+  /** The space that is promised to the object until it is recorded. */
+  readonly reservation: Reservation;
 
   constructor(
     private readonly context: StoreContext,
@@ -68,11 +69,6 @@ export class ObjectSink {
   dispose(): void {
     this.close();
     if (this.temp !== undefined) fs.rmSync(this.temp.path, { force: true });
-    this.reservation.release();
-  }
-
-  /** The space stops being reserved in the moment in which the object is recorded. */
-  release(): void {
     this.reservation.release();
   }
 

@@ -22,7 +22,6 @@ export class SmallObjectQueue {
 
   constructor(
     private readonly executor: BatchExecutor,
-    private readonly limitBytes: () => number,
     private readonly now: () => number,
   ) {}
 
@@ -47,7 +46,7 @@ export class SmallObjectQueue {
     while (this.waiting.length > 0) {
       const batch = this.takeBatch();
       try {
-        const results = await this.executor.run(batch.map((entry) => entry.object), this.limitBytes(), this.now());
+        const results = await this.executor.run(batch.map((entry) => entry.object), this.now());
         batch.forEach((entry, at) => entry.resolve(results[at]!));
       } catch (error) {
         for (const entry of batch) entry.reject(error);

@@ -38,28 +38,31 @@ export interface StoreContext {
 /** A temp file that is complete, and what its record will say. */
 export interface PreparedObject extends ObjectRecord {
   readonly temp: string;
+  /** Charged bytes that the whole cache may have with it. */
+  readonly limitBytes: number;
 }
 
 export interface SmallObject extends CacheKey, UnpackLimits {
   readonly name: string;
   readonly stored: Uint8Array;
+  readonly limitBytes: number;
 }
 
 /** `needBytes`: refused for want of so many charged bytes below the limit, or, with `full`, on the file system. */
 export type StoreResult = { readonly plainSize: number } | { readonly needBytes: number; readonly full: boolean } | { readonly failure: Failure };
 
 /** Steps 2 and 3 for several objects with one transaction each. Answers the names stored; what did not fit is not. */
-export function publishObjects(context: StoreContext, prepared: readonly PreparedObject[], limitBytes: number, now: number): Set<string> {
+export function publishObjects(context: StoreContext, prepared: readonly PreparedObject[], now: number): Set<string> {
   const { index } = context;
   if (index.isReplaced()) throw new Failure('STATE_DAMAGED', `the cache's index ${index.file} was set aside by another process`, { next: 'open the cache again' });
-  const recorded = index.record(prepared, now, limitBytes);
+  const recorded = index.record(prepared, now);
   try {
     context.step?.('recorded');
     index.exclusively(() => {
       for (const object of prepared) {
         if (!recorded.has(object.name)) continue;
         renameInto(context.dir, object);
-        if (index.lookup(object.name) === null) index.record([object], now, Infinity);
+        if (index.lookup(object.name) === null) index.record([{ name: object.name, length: object.length, digest: object.digest }], now);
       }
     });
     context.step?.('renamed');
@@ -75,19 +78,19 @@ export function publishObjects(context: StoreContext, prepared: readonly Prepare
  * Stores small objects that are in memory: unpacks, writes and publishes them, synchronously, in a thread that answers no
  * requests. One result per object, in order; a bad one does not touch the others.
  */
-export function storeBatch(context: StoreContext, objects: readonly SmallObject[], limitBytes: number, now: number): StoreResult[] {
+export function storeBatch(context: StoreContext, objects: readonly SmallObject[], now: number): StoreResult[] {
   const results = new Array<StoreResult>(objects.length);
   const prepared = new Map<number, PreparedObject>();
   try {
     objects.forEach((object, at) => {
       try {
-        prepared.set(at, writeTemp(context, object.name, unpackSmall(object, object.stored, object)));
+        prepared.set(at, writeTemp(context, object, unpackSmall(object, object.stored, object)));
       } catch (error) {
         const failure = Failure.from(error, `object ${object.name}`);
         results[at] = failure.code === 'NO_SPACE' ? { needBytes: chargedBytes(object.plainSize ?? object.stored.length), full: true } : { failure };
       }
     });
-    const stored = publishObjects(context, [...prepared.values()], limitBytes, now);
+    const stored = publishObjects(context, [...prepared.values()], now);
     for (const [at, object] of prepared) {
       results[at] = stored.has(object.name) ? { plainSize: object.length } : { needBytes: chargedBytes(object.length), full: false };
     }
@@ -103,7 +106,7 @@ export function storeBatch(context: StoreContext, objects: readonly SmallObject[
   return results;
 }
 
-function writeTemp(context: StoreContext, name: string, plain: Buffer): PreparedObject {
+function writeTemp(context: StoreContext, object: SmallObject, plain: Buffer): PreparedObject {
   const temp = context.temps.create();
   try {
     context.step?.('temp made');
@@ -116,7 +119,7 @@ function writeTemp(context: StoreContext, name: string, plain: Buffer): Prepared
   } finally {
     fs.closeSync(temp.fd);
   }
-  return { name, length: plain.length, digest: sha256(plain), temp: temp.path };
+  return { name: object.name, length: plain.length, digest: sha256(plain), temp: temp.path, limitBytes: object.limitBytes };
 }
 
 function renameInto(dir: string, object: PreparedObject): void {

@@ -14,7 +14,7 @@ import { TempFiles } from './temp-file';
 
 /** Runs one batch at a time; a result per object, in order. Rejects only when the thread itself died. */
 export interface BatchExecutor {
-  run(objects: readonly SmallObject[], limitBytes: number, now: number): Promise<StoreResult[]>;
+  run(objects: readonly SmallObject[], now: number): Promise<StoreResult[]>;
   close(): Promise<void>;
 }
 
@@ -28,7 +28,6 @@ export interface WorkerContext {
 export interface BatchMessage {
   readonly bytes: ArrayBuffer;
   readonly objects: ReadonlyArray<Omit<SmallObject, 'stored'> & { readonly at: number; readonly length: number }>;
-  readonly limitBytes: number;
   readonly now: number;
 }
 
@@ -46,8 +45,8 @@ export function defaultExecutor(context: StoreContext): BatchExecutor {
 export class InProcessExecutor implements BatchExecutor {
   constructor(private readonly context: StoreContext) {}
 
-  async run(objects: readonly SmallObject[], limitBytes: number, now: number): Promise<StoreResult[]> {
-    return storeBatch(this.context, objects, limitBytes, now);
+  async run(objects: readonly SmallObject[], now: number): Promise<StoreResult[]> {
+    return storeBatch(this.context, objects, now);
   }
 
   async close(): Promise<void> {}
@@ -62,19 +61,19 @@ export class ThreadExecutor implements BatchExecutor {
     private readonly file: string,
   ) {}
 
-  run(objects: readonly SmallObject[], limitBytes: number, now: number): Promise<StoreResult[]> {
+  run(objects: readonly SmallObject[], now: number): Promise<StoreResult[]> {
     if (this.pending !== undefined) throw new Failure('INTERNAL', 'a batch of objects was given to a thread that has one');
     const worker = (this.worker ??= this.start());
     const total = objects.reduce((sum, object) => sum + object.stored.length, 0);
     const bytes = new Uint8Array(total);
     let at = 0;
-    const described = objects.map(({ stored, name, hash, compression, plainSize, maxPlainBytes }) => {
+    const described = objects.map(({ stored, name, hash, compression, plainSize, maxPlainBytes, limitBytes }) => {
       bytes.set(stored, at);
       const from = at;
       at += stored.length;
-      return { name, hash, compression, plainSize, maxPlainBytes, at: from, length: stored.length };
+      return { name, hash, compression, plainSize, maxPlainBytes, limitBytes, at: from, length: stored.length };
     });
-    const message: BatchMessage = { bytes: bytes.buffer, objects: described, limitBytes, now };
+    const message: BatchMessage = { bytes: bytes.buffer, objects: described, now };
     return new Promise((resolve, reject) => {
       this.pending = { resolve, reject };
       // Only a batch under way keeps the process alive.
@@ -118,6 +117,6 @@ export function createBatchHandler(workerContext: WorkerContext): (message: Batc
       hash: { algorithm: hash.algorithm, digest: Buffer.from(hash.digest) },
       stored: new Uint8Array(message.bytes, at, length),
     }));
-    return storeBatch(context, objects, message.limitBytes, message.now).map((result) => ('failure' in result ? { failure: result.failure.toJSON() } : result));
+    return storeBatch(context, objects, message.now).map((result) => ('failure' in result ? { failure: result.failure.toJSON() } : result));
   };
 }

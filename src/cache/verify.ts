@@ -65,7 +65,7 @@ export async function verifyObject(context: VerifyContext, name: string, options
       throw new Failure('STATE_DAMAGED', `the cache's index ${index.file} was set aside by another process`, { next: 'open the cache again' });
     }
     if (inspection.state === 'sound' || inspection.state === 'unrecorded') {
-      if (inspection.state === 'unrecorded') index.record([inspection.record], options.now, Infinity);
+      if (inspection.state === 'unrecorded') index.record([inspection.record], options.now);
       // On the open file: whatever has its name by now, these are the bytes that were read.
       await handle?.utimes(context.generation, context.generation);
       return true;
