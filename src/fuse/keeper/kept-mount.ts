@@ -33,6 +33,7 @@ const READY_TIMEOUT_MS = 120_000;
 /** Of every mount; the kernel's default is 128. */
 const READAHEAD_KB = 1024;
 const LOG_BYTES_MAX = 1024 * 1024;
+const LAST_WORDS_BYTES = 2_048;
 
 export interface KeeperWorld {
   readonly runDir: string;
@@ -241,7 +242,25 @@ export class KeptMount {
       killProcess(server.identity.pid);
       await server.ended;
     }
+    this.#keepLastWords();
     this.#finish();
+  }
+
+  /** The server's log goes with its folder; its end is what explains a failed mount. */
+  #keepLastWords(): void {
+    try {
+      const fd = openInside(path.join(this.dir, 'server.log'), fs.constants.O_RDONLY, this.#record.serverUid, this.#record.serverGid);
+      try {
+        const size = fs.fstatSync(fd).size;
+        const tail = Buffer.alloc(Math.min(size, LAST_WORDS_BYTES));
+        fs.readSync(fd, tail, 0, tail.length, size - tail.length);
+        if (tail.length > 0) this.#world.log.warn('last words of a file system server', { repository: this.#record.config.fqrn, text: tail.toString() });
+      } finally {
+        fs.closeSync(fd);
+      }
+    } catch (error) {
+      this.#world.log.debug('no last words', { error });
+    }
   }
 
   #update(change: Partial<MountRecord>): void {

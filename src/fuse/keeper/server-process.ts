@@ -80,7 +80,7 @@ export function spawnServer(options: SpawnOptions): ServerProcess {
         }
       });
       child.once('error', (error) => reject(Failure.from(error)));
-      child.once('exit', (code, signal) => resolve(new Failure('INTERNAL', `the file system server of ${options.envelope.config.fqrn} ended before it was ready (${signal ?? `exit code ${code}`})`, { next: `see ${path.join(options.envelope.dir, 'server.log')}` })));
+      child.once('close', (code, signal) => resolve(new Failure('INTERNAL', `the file system server of ${options.envelope.config.fqrn} ended before it was ready (${signal ?? `exit code ${code}`})`, { next: 'see the log of the keeper' })));
     });
     // `close` comes after the pipe's end, so a last word is not lost.
     const ended = new Promise<{ gone: boolean }>((resolve) => child.once('close', () => resolve({ gone })));

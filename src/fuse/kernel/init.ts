@@ -88,7 +88,8 @@ export function negotiate(request: Buffer, options: InitOptions): { reply: Buffe
   body.writeUInt16LE(options.maxBackground, 16);
   // the kernel calls the device congested, and holds read-ahead back, above three quarters of its background requests
   body.writeUInt16LE(Math.floor((options.maxBackground * 3) / 4), 18);
-  body.writeUInt32LE(MAX_READ_BYTES, 20);
+  // max_write: nothing is ever written, and the kernel demands a read buffer at least this large
+  body.writeUInt32LE(4096, 20);
   body.writeUInt32LE(1, 24);
   body.writeUInt16LE(MAX_READ_BYTES / 4096, 28);
   body.writeUInt32LE(Number(flags >> 32n), 32);

@@ -143,6 +143,7 @@ export class FileSystemServer {
         proxyResetAfterMs: config.proxyResetAfterMs,
         hostResetAfterMs: config.hostResetAfterMs,
         followRedirects: config.followRedirects,
+        infoHeader: config.infoHeader,
         totalTimeoutMs: config.requestDeadlineMs,
       },
       { clock: systemClock(), random: Math.random, log: (level, message, fields) => world.log[level](message, fields) },

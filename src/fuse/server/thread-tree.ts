@@ -34,7 +34,7 @@ function appearance(config: RepositoryConfig): Appearance {
   return {
     inodeBits: config.inodeBits,
     claimOwnership: config.claimOwnership,
-    owner: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
+    owner: { uid: 0, gid: 0 },
     worldReadable: config.worldReadable,
     uidMap: map(config.uidMap, 'uid_map'),
     gidMap: map(config.gidMap, 'gid_map'),

@@ -1,0 +1,82 @@
+/** The keeper as seen by commands and by the service: connect to it, or start it. */
+import { spawn } from 'node:child_process';
+import * as path from 'node:path';
+import { z } from 'zod';
+import { Failure } from '../../error';
+import type { RepositoryConfig } from '../../config/repository-config';
+import { keeperSocket } from '../keeper/keeper';
+import type { KeeperList, MountInfo } from '../keeper/keeper';
+import { ControlClient } from './control-client';
+
+/** A keeper that was started listens within this; it first takes over what an earlier one left. */
+const START_TIMEOUT_MS = 15_000;
+const START_POLL_MS = 10;
+/** More than the keeper gives a server to become ready. */
+const MOUNT_TIMEOUT_MS = 150_000;
+
+const mountInfo = z.object({
+  id: z.string(),
+  repository: z.string(),
+  mountpoint: z.string(),
+  device: z.string(),
+  dir: z.string(),
+  serverPid: z.number().nullable(),
+  inodeBits: z.number(),
+  cacheDir: z.string(),
+});
+const keeperList = z.object({ keeperPid: z.number(), mounts: z.array(mountInfo), dead: z.array(z.object({ repository: z.string(), mountpoint: z.string(), reason: z.string() })) });
+
+/** Starts a keeper in a session of its own, so that nothing that ends its starter ends it. */
+function startKeeper(runDir: string): void {
+  const child = spawn(process.execPath, [path.resolve(__dirname, '../../../../bin/mesos-cvmfs'), 'keeper', '--run-dir', runDir], {
+    detached: true,
+    cwd: '/',
+    stdio: 'ignore',
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+  });
+  child.on('error', () => undefined);
+  child.unref();
+}
+
+export class KeeperClient {
+  readonly #control: ControlClient;
+
+  private constructor(control: ControlClient) {
+    this.#control = control;
+  }
+
+  /** The keeper of this `run_dir` when one runs; null otherwise. */
+  static async find(runDir: string): Promise<KeeperClient | null> {
+    const control = await ControlClient.connect(keeperSocket(runDir), 'keeper').catch(() => null);
+    return control === null ? null : new KeeperClient(control);
+  }
+
+  /** The keeper of this `run_dir`, started when there is none. NETWORK when it does not come up. */
+  static async start(runDir: string): Promise<KeeperClient> {
+    const running = await KeeperClient.find(runDir);
+    if (running !== null) return running;
+    startKeeper(runDir);
+    for (let waited = 0; waited < START_TIMEOUT_MS; waited += START_POLL_MS) {
+      await new Promise((resolve) => setTimeout(resolve, START_POLL_MS));
+      const keeper = await KeeperClient.find(runDir);
+      if (keeper !== null) return keeper;
+    }
+    throw new Failure('NETWORK', 'the keeper did not start', { next: `see ${path.join(runDir, 'keeper.log')}` });
+  }
+
+  async mount(request: { readonly mountpoint: string; readonly config: RepositoryConfig; readonly serverUid: number; readonly serverGid: number }): Promise<MountInfo> {
+    return mountInfo.parse(await this.#control.call('mount', request, MOUNT_TIMEOUT_MS));
+  }
+
+  async unmount(mountpoint: string, lazy: boolean): Promise<void> {
+    await this.#control.call('unmount', { mountpoint, lazy });
+  }
+
+  async list(): Promise<KeeperList> {
+    return keeperList.parse(await this.#control.call('list'));
+  }
+
+  close(): void {
+    this.#control.close();
+  }
+}
