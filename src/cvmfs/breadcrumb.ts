@@ -26,7 +26,9 @@ export function breadcrumbFileName(fqrn: string): string {
 export function parseBreadcrumb(text: string): Breadcrumb {
   const match = /^([0-9a-f]{40}(?:-rmd160|-shake128)?)T([0-9]{1,15})(?:R([0-9]{1,15}))?\n?$/.exec(text);
   if (match === null) {
-    throw new Failure('STATE_DAMAGED', `not a breadcrumb: ${JSON.stringify(text.slice(0, 80))}`, { next: 'remove the file to start without the memory of older revisions' });
+    throw new Failure('STATE_DAMAGED', `not a breadcrumb: ${JSON.stringify(text.slice(0, 80))}`, {
+      next: 'remove the file to start without the memory of older revisions',
+    });
   }
   return { rootHash: parseHash(match[1]!), timestamp: Number(match[2]), revision: Number(match[3] ?? '0') };
 }

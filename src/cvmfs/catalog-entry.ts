@@ -95,7 +95,8 @@ const SPECIAL: readonly number[] = [0o010000, 0o020000, 0o060000, 0o140000];
 /** The entry of a row, or undefined for one that is not fit to be seen. */
 export function readEntry(row: RawRow, known: KnownKeys, readExact: ReadExact): CatalogEntry | undefined {
   const [rowid, nameText, flags, hashHex, size, mode, mtime, mtimens, hardlinks, uid, gid, linkText, xattrs] = row;
-  if (!isCount(flags) || !isCount(size) || !isCount(mode) || !Number.isSafeInteger(mtime) || !Number.isSafeInteger(uid) || !Number.isSafeInteger(gid)) return undefined;
+  if (!isCount(flags) || !isCount(size) || !isCount(mode)) return undefined;
+  if (!Number.isSafeInteger(mtime) || !Number.isSafeInteger(uid) || !Number.isSafeInteger(gid)) return undefined;
   if (hashHex !== null && typeof hashHex !== 'string') return undefined;
   if (!modeFits(flags, mode)) return undefined;
   if (isRegular(flags) && (hashAlgorithm(flags) === undefined || compression(flags) === undefined)) return undefined;

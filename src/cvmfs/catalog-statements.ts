@@ -31,22 +31,28 @@ export function prepareStatements(database: Database) {
   if (database.columns('chunks') !== undefined) {
     database.require('chunks', ['md5path_1', 'md5path_2', 'offset', 'size', 'hash']);
     const byFile = database.index('chunks', ['md5path_1', 'md5path_2', 'offset']);
-    chunks = database
-      .prepare(`SELECT ${integer('offset')}, ${integer('size')}, ${bounded('hash', DIGEST_BYTES)} FROM chunks INDEXED BY ${byFile} WHERE md5path_1 = ? AND md5path_2 = ? ORDER BY offset`)
-      .raw();
+    const chunkColumns = `${integer('offset')}, ${integer('size')}, ${bounded('hash', DIGEST_BYTES)}`;
+    chunks = database.prepare(`SELECT ${chunkColumns} FROM chunks INDEXED BY ${byFile} WHERE md5path_1 = ? AND md5path_2 = ? ORDER BY offset`).raw();
   }
   return {
     extremes: database.prepare('SELECT (SELECT min(rowid) FROM catalog), (SELECT max(rowid) FROM catalog)').raw(),
     byRowid: database.prepare(`SELECT ${columns('nothing')} FROM catalog NOT INDEXED WHERE rowid = ?`).raw(),
     byKey: database.prepare(`SELECT ${columns('key')} FROM catalog INDEXED BY ${byPath} WHERE md5path_1 = ? AND md5path_2 = ? LIMIT 1`).raw(),
-    children: database.prepare(`SELECT ${columns('parent')} FROM catalog INDEXED BY ${byParent} WHERE parent_1 = ? AND parent_2 = ? AND rowid > ? ORDER BY rowid LIMIT ?`).raw(),
+    children: database
+      .prepare(`SELECT ${columns('parent')} FROM catalog INDEXED BY ${byParent} WHERE parent_1 = ? AND parent_2 = ? AND rowid > ? ORDER BY rowid LIMIT ?`)
+      .raw(),
     all: database.prepare(`SELECT ${columns('nothing')} FROM catalog NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT ?`).raw(),
     exact: database.prepare(`SELECT ${EXACT_COLUMNS} FROM catalog NOT INDEXED WHERE rowid = ?`).raw(),
     chunks,
-    nested: mountpoints.map(({ table, bind }) => ({ bind, statement: database.prepare(`SELECT ${nestedColumns(table)} FROM ${table} NOT INDEXED LIMIT ${MAX_NESTED + 1}`).raw() })),
+    nested: mountpoints.map(({ table, bind }) => ({
+      bind,
+      statement: database.prepare(`SELECT ${nestedColumns(table)} FROM ${table} NOT INDEXED LIMIT ${MAX_NESTED + 1}`).raw(),
+    })),
     nestedAt: mountpoints.map(({ table, bind }) => ({
       bind,
-      statement: database.prepare(`SELECT ${nestedColumns(table)} FROM ${table} INDEXED BY ${database.index(table, ['path'])} WHERE path = CAST(? AS TEXT) LIMIT 1`).raw(),
+      statement: database
+        .prepare(`SELECT ${nestedColumns(table)} FROM ${table} INDEXED BY ${database.index(table, ['path'])} WHERE path = CAST(? AS TEXT) LIMIT 1`)
+        .raw(),
     })),
   };
 }

@@ -191,7 +191,9 @@ export class Catalog {
       parts.push(at.name, SLASH);
       passed.add(at.rowid);
       const parent = this.byKey(at.parent);
-      if (parent === undefined || passed.has(parent.rowid) || passed.size > MAX_DEPTH) throw this.database.refuse(`row ${entry.rowid} has no way up to the catalog's root`);
+      if (parent === undefined || passed.has(parent.rowid) || passed.size > MAX_DEPTH) {
+        throw this.database.refuse(`row ${entry.rowid} has no way up to the catalog's root`);
+      }
       at = parent;
     }
     const path = Buffer.concat([this.rootPrefix, ...parts.reverse()]);
@@ -228,15 +230,15 @@ export class Catalog {
       if (this.statements.chunks === undefined) throw this.database.refuse('it has chunked files and no usable table chunks');
       for (const row of this.statements.chunks.iterate(entry.key.hi, entry.key.lo)) {
         const [offset, size, hash] = row as [unknown, unknown, unknown];
-        const fits = offset === end && typeof size === 'number' && Number.isSafeInteger(size) && size > 0 && Buffer.isBuffer(hash) && hash.length === DIGEST_BYTES;
-        if (!fits) throw this.database.refuse(`the chunks of row ${entry.rowid} have a gap, an overlap or no hash at ${end}`);
+        const sized = offset === end && typeof size === 'number' && Number.isSafeInteger(size) && size > 0;
+        if (!sized || !Buffer.isBuffer(hash) || hash.length !== DIGEST_BYTES) throw this.database.refuse(`the chunks of row ${entry.rowid} have a gap, an overlap or no hash at ${end}`);
         end += size;
         chunks.push({ offset, size, hash });
         if (chunks.length > MAX_CHUNKS || end > entry.size) break;
       }
     });
     if (end !== entry.size || chunks.length === 0) {
-      throw this.database.refuse(`the chunks of row ${entry.rowid} do not cover its ${entry.size} bytes, but ${end}${chunks.length > MAX_CHUNKS ? ' or more' : ''}`);
+      throw this.database.refuse(`the chunks of row ${entry.rowid} cover ${end} of its ${entry.size} bytes, or are more than ${MAX_CHUNKS}`);
     }
     return chunks;
   }
@@ -253,9 +255,10 @@ export class Catalog {
     );
   }
 
-  /** The counters that the publisher wrote (spec 4.7, statistics.ts). */
+  /** The counters that the publisher wrote (spec 4.7, statistics.ts); none in a catalog from before there were any. */
   statistics(): Map<string, number> {
     const counters = new Map<string, number>();
+    if (this.database.columns('statistics') === undefined) return counters;
     for (const [name, value] of this.database.pairs('statistics', 'counter', 'value')) {
       const count = Number(value.toString());
       if (Number.isSafeInteger(count)) counters.set(name, count);

@@ -68,12 +68,15 @@ function readTags(database: Database): Tag[] {
   const text = (column: string): string => (database.columns('tags')?.has(column) === true ? bounded(column, 65536) : `''`);
   const size = database.columns('tags')?.has('size') === true ? integer('size') : '0';
   const statement = database.prepare(
-    `SELECT ${text('name')}, ${text('hash')}, ${integer('revision')}, ${integer('timestamp')}, ${text('description')}, ${size}, ${text('branch')} FROM tags NOT INDEXED LIMIT ${MAX_TAGS + 1}`,
+    `SELECT ${text('name')}, ${text('hash')}, ${integer('revision')}, ${integer('timestamp')}, ${text('description')}, ${size}, ${text('branch')}
+     FROM tags NOT INDEXED LIMIT ${MAX_TAGS + 1}`,
   );
   const rows = database.run(() => statement.raw().all()) as unknown[][];
   if (rows.length > MAX_TAGS) throw database.refuse(`it has more than ${MAX_TAGS} tags`);
   return rows.map(([name, root, revision, timestamp, description, rootSize, branch]) => {
-    if (typeof name !== 'string' || name === '' || typeof root !== 'string' || !isCount(revision) || !isCount(timestamp)) throw database.refuse('a tag has no name, hash, revision or time');
+    if (typeof name !== 'string' || name === '' || typeof root !== 'string' || !isCount(revision) || !isCount(timestamp)) {
+      throw database.refuse('a tag has no name, hash, revision or time');
+    }
     return {
       name,
       rootHash: hash(database, root),

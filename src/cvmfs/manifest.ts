@@ -52,7 +52,8 @@ export function parseManifest(bytes: Buffer, refuse: Refuse = (why) => new Failu
   }
   const missing = ['C', 'R', 'D', 'S'].filter((letter) => !values.has(letter));
   if (missing.length > 0) {
-    throw refuse(`it is incomplete, without ${missing.join(', ')}`, `see whether the address is that of a repository: the file begins with ${JSON.stringify(bytes.toString('latin1', 0, 40))}`);
+    const begin = JSON.stringify(bytes.toString('latin1', 0, 40));
+    throw refuse(`it is incomplete, without ${missing.join(', ')}`, `see whether the address is that of a repository: the file begins with ${begin}`);
   }
   if (values.get('R') !== ROOT_PATH_MD5) throw refuse('it is for a part of a repository (R is not the MD5 of the empty path)');
 
@@ -68,7 +69,9 @@ export function parseManifest(bytes: Buffer, refuse: Refuse = (why) => new Failu
   const number = (letter: string): number => {
     const text = values.get(letter) ?? '0';
     const value = Number(text);
-    if (!/^[0-9]{1,20}$/.test(text) || !Number.isSafeInteger(value)) throw refuse(`line ${letter} is not a number we can count to: ${JSON.stringify(text.slice(0, 40))}`);
+    if (!/^[0-9]{1,20}$/.test(text) || !Number.isSafeInteger(value)) {
+      throw refuse(`line ${letter} is not a number we can count to: ${JSON.stringify(text.slice(0, 40))}`);
+    }
     return value;
   };
   const rootHash = hash('C')!;

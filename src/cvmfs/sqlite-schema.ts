@@ -32,7 +32,8 @@ const MAX_OBJECTS = 64;
 /** Thrown texts say what is wrong with the file, without naming it. */
 export function readSchema(fd: number): SchemaObject[] {
   const header = Buffer.alloc(HEADER_BYTES);
-  if (fs.readSync(fd, header, 0, HEADER_BYTES, 0) !== HEADER_BYTES || header.toString('latin1', 0, 16) !== MAGIC) throw new Error('it is not an SQLite file');
+  const whole = fs.readSync(fd, header, 0, HEADER_BYTES, 0) === HEADER_BYTES;
+  if (!whole || header.toString('latin1', 0, 16) !== MAGIC) throw new Error('it is not an SQLite file');
   // A WAL file would make SQLite write files of its own beside this one, and read one that somebody else put there.
   if (header[18] !== 1 || header[19] !== 1) throw new Error('it is in write-ahead mode');
   if (header.readUInt32BE(56) !== 1) throw new Error('its text is not UTF-8');
@@ -92,7 +93,9 @@ function readObject(page: Buffer, cell: number, usable: number): SchemaObject {
     value += bytes;
   }
   const [type, name, table, , sql] = texts as [string, string, string, string, string];
-  if (type !== 'table' && type !== 'index') throw new Error(`it has a ${JSON.stringify(type.slice(0, 20))}, ${JSON.stringify(name.slice(0, 60))}, where only tables and indices belong`);
+  if (type !== 'table' && type !== 'index') {
+    throw new Error(`it has a ${JSON.stringify(type.slice(0, 20))}, ${JSON.stringify(name.slice(0, 60))}, where only tables and indices belong`);
+  }
   const object = { type, name: name.toLowerCase(), table: table.toLowerCase(), sql } as const;
   if (object.name.startsWith('sqlite_stat')) throw new Error('it has statistics for a query planner');
   // The statement creates what it says, whatever the type column claims.

@@ -96,7 +96,9 @@ export function verifyTrust(input: TrustInput): Trusted {
   const certificate = parseCertificate(input.certificate, certificateRefused);
   const manifestRefused = refusal('MANIFEST_INVALID', 'manifest', input, 'another server may have a good one');
   const letter = openLetter(input.manifest, manifestRefused);
-  if (!verifyManifestHash(letter.hash, letter.signature, certificate.publicKey)) throw manifestRefused('its signature is not by the key of its certificate');
+  if (!verifyManifestHash(letter.hash, letter.signature, certificate.publicKey)) {
+    throw manifestRefused('its signature is not by the key of its certificate');
+  }
 
   const whitelist = verifyWhitelist({ ...input, keys });
   const blacklists = input.blacklists.map(parseBlacklist);
@@ -105,7 +107,10 @@ export function verifyTrust(input: TrustInput): Trusted {
     throw refusal('BLACKLISTED', 'certificate', input, 'the blacklist of this host refuses it')(`${describe(certificate)} is blacklisted`);
   }
   if (!whitelist.fingerprints.some(matches)) {
-    throw certificateRefused(`${describe(certificate)} is not on the whitelist`, 'a server may lag behind after a change of keys; another one may have both in step');
+    throw certificateRefused(
+      `${describe(certificate)} is not on the whitelist`,
+      'a server may lag behind after a change of keys; another one may have both in step',
+    );
   }
   for (const { minRevisions } of blacklists) {
     const lowest = minRevisions.get(input.fqrn) ?? 0;
@@ -122,7 +127,9 @@ export function verifyTrust(input: TrustInput): Trusted {
 function verifyWhitelist(input: TrustInput & { readonly keys: readonly KeyObject[] }): Whitelist {
   const refuse = refusal('WHITELIST_INVALID', 'whitelist', input, 'another server may have a good one');
   const whitelist = parseWhitelist(input.whitelist, refuse);
-  if (whitelist.fqrn !== input.fqrn) throw refuse(`it is that of ${JSON.stringify(whitelist.fqrn.slice(0, 80))}`, 'see whether the server address is that of this repository');
+  if (whitelist.fqrn !== input.fqrn) {
+    throw refuse(`it is that of ${JSON.stringify(whitelist.fqrn.slice(0, 80))}`, 'see whether the server address is that of this repository');
+  }
   if (!(input.now.getTime() < whitelist.validUntil.getTime())) {
     throw new Failure(
       'WHITELIST_EXPIRED',

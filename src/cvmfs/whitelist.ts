@@ -40,8 +40,8 @@ export function parseWhitelist(bytes: Buffer, refuse: Refuse = (why) => new Fail
   const fingerprints: ContentHash[] = [];
   for (const line of rest) {
     if (line === '--') break;
-    if (line === 'Vpkcs7') throw refuse('it is signed with PKCS#7, which is not supported', 'ask the owner of the repository for a whitelist signed with the master key');
-    if (line === 'Wcachain') throw refuse('it asks for certificates of a certification authority, which is not supported', 'ask the owner of the repository for a whitelist without Wcachain');
+    if (line === 'Vpkcs7') throw refuse('it is signed with PKCS#7, which is not supported', 'ask the owner for one signed with the master key');
+    if (line === 'Wcachain') throw refuse('it asks for certificates of a certification authority, which is not supported', 'ask the owner for one without Wcachain');
     const fingerprint = parseFingerprint(line);
     if (fingerprint !== undefined) fingerprints.push(fingerprint);
   }
@@ -52,7 +52,8 @@ export function parseWhitelist(bytes: Buffer, refuse: Refuse = (why) => new Fail
 
 /** The text to sign. */
 export function serializeWhitelist(whitelist: Omit<Whitelist, 'validUntil'>): Buffer {
-  const lines = [formatTime(whitelist.created), `E${formatTime(whitelist.expires)}`, `N${whitelist.fqrn}`, ...whitelist.fingerprints.map(formatFingerprint)];
+  const { created, expires, fqrn, fingerprints } = whitelist;
+  const lines = [formatTime(created), `E${formatTime(expires)}`, `N${fqrn}`, ...fingerprints.map(formatFingerprint)];
   return Buffer.from(lines.map((line) => `${line}\n`).join(''));
 }
 

@@ -12,12 +12,13 @@ describe('xattr blob', () => {
   });
 
   it('holds 255 entries of 255 bytes and refuses one more of anything', () => {
-    const full = Array.from({ length: 255 }, (_, i) => ({ name: Buffer.alloc(255, i), value: Buffer.alloc(255, 7) }));
+    const full = Array.from({ length: 255 }, (_, i) => ({ name: Buffer.alloc(255, i + 1), value: Buffer.alloc(255, 7) }));
     expect(parseXattrs(serializeXattrs(full))).toEqual(full);
     const refused = expect.objectContaining({ code: 'INVALID_ARGUMENT' });
     expect(() => serializeXattrs([...full, entry('x', '')])).toThrow(refused);
-    expect(() => serializeXattrs([{ name: Buffer.alloc(256), value: Buffer.alloc(0) }])).toThrow(refused);
-    expect(() => serializeXattrs([{ name: Buffer.alloc(1), value: Buffer.alloc(256) }])).toThrow(refused);
+    expect(() => serializeXattrs([{ name: Buffer.alloc(256, 1), value: Buffer.alloc(0) }])).toThrow(refused);
+    expect(() => serializeXattrs([{ name: Buffer.alloc(1, 1), value: Buffer.alloc(256) }])).toThrow(refused);
+    expect(() => serializeXattrs([entry('a\0b', 'x')])).toThrow(refused);
     expect(() => serializeXattrs([entry('', 'x')])).toThrow(refused);
     expect(() => serializeXattrs([entry('a', 'x'), entry('a', 'y')])).toThrow(refused);
   });
@@ -30,12 +31,14 @@ describe('xattr blob', () => {
     ['a name cut short', '01010500616263'],
     ['a value cut short', '0101010561'],
     ['an entry of nothing', '01010000'],
+    ['a value without a name', '0101000161'],
+    ['a NUL in a name', '0101010000'],
   ])('with %s is no attributes', (_what, hex) => {
     expect(parseXattrs(Buffer.from(hex, 'hex'))).toEqual([]);
   });
 
   it('round-trips, and any bytes parse to something', () => {
-    const entries = fc.uniqueArray(fc.record({ name: fc.uint8Array({ minLength: 1, maxLength: 255 }), value: fc.uint8Array({ maxLength: 255 }) }), {
+    const entries = fc.uniqueArray(fc.record({ name: fc.uint8Array({ min: 1, minLength: 1, maxLength: 255 }), value: fc.uint8Array({ maxLength: 255 }) }), {
       maxLength: 30,
       selector: ({ name }) => Buffer.from(name).toString('hex'),
     });
