@@ -92,6 +92,7 @@ async function checkRecords(context: StoreContext, options: CheckOptions, missin
   const isAbsent = (name: string): boolean => fs.lstatSync(objectFile(context.dir, name), { throwIfNoEntry: false }) === undefined;
   for (let after = ''; ; ) {
     options.signal?.throwIfAborted();
+    await nextTurn();
     const records = context.index.recordsAfter(after, SLICE_RECORDS);
     if (records.length === 0) return;
     after = records[records.length - 1]!.name;
@@ -99,7 +100,6 @@ async function checkRecords(context: StoreContext, options: CheckOptions, missin
     for (const name of absent) add(missing, name);
     // A record without a file may also be an object that is just being stored: its rename makes the record again.
     if (options.repair && absent.length > 0) context.index.exclusively(() => context.index.forget(absent.filter(isAbsent)));
-    await nextTurn();
   }
 }
 
