@@ -3,6 +3,7 @@
  * wrong and what the other side may do about it, and `CODES` is the only table that turns it into a gRPC status, an
  * errno for a reader of a mount, and the exit code of the command line (docs/errors.md is written from it).
  */
+import { types } from 'node:util';
 
 interface CodeRow {
   /** gRPC status number (google.rpc.Code). */
@@ -129,7 +130,8 @@ export class Failure extends Error {
   static from(reason: unknown, what?: string): Failure {
     if (reason instanceof Failure) return reason;
     const prefix = what === undefined ? '' : `${what}: `;
-    if (reason instanceof Error) {
+    // An error made in another context (a test's sandbox has its own `Error`) is one too.
+    if (reason instanceof Error || types.isNativeError(reason)) {
       const errno = (reason as NodeJS.ErrnoException).code;
       if (errno === 'ENOSPC' || errno === 'EDQUOT') return new Failure('NO_SPACE', `${prefix}${reason.message}`, { cause: reason });
       if (typeof errno === 'string' && /^E[A-Z0-9]+$/.test(errno)) return new Failure('SYSTEM', `${prefix}${reason.message}`, { cause: reason, data: { errno } });

@@ -46,6 +46,7 @@ const SMALL_STORED_BYTES = 64 << 10;
 /** …as long as they do not unpack to more than this, which would hold up the batch. */
 const SMALL_PLAIN_BYTES = 4 << 20;
 const DEFAULT_MEMORY_BYTES = 32 << 20;
+const FLUSH_TIMEOUT_MS = 120_000;
 /** Other processes may take the room that was just made; more often than this would be a fight. */
 const STORE_ATTEMPTS = 4;
 
@@ -353,12 +354,16 @@ export class ObjectCache {
     try {
       dead = deadOpeners(this.opened);
       // syncfs(2): all that any process wrote to this file system.
-      await promisify(execFile)('sync', ['-f', this.dir], { timeout: 120_000 });
+      await promisify(execFile)('sync', ['-f', this.dir], { timeout: FLUSH_TIMEOUT_MS });
       flushed = true;
     } catch (error) {
       this.log.warn('the cache could not be flushed to the disk; the next boot will verify it', { error });
     }
-    closeIndex(this.opened, flushed, dead);
+    try {
+      closeIndex(this.opened, flushed, dead);
+    } catch (error) {
+      this.log.warn('the cache could not be marked as closed; the next boot will verify it', { error });
+    }
   }
 
   private async insertSmall(id: ObjectId, object: Omit<SmallObject, 'limitBytes'>, options: InsertOptions): Promise<Inserted> {

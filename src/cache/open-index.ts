@@ -77,12 +77,14 @@ export function setDamagedIndexAside(dir: string, index: ObjectIndex): void {
  */
 export function closeIndex(opened: OpenedIndex, flushed: boolean, dead: readonly string[]): void {
   const { index } = opened;
-  if (flushed && !index.isReplaced()) {
+  try {
+    if (!flushed || index.isReplaced()) return;
     index.exclusively(() => {
       for (const token of [opened.token, ...dead]) index.removeOpener(token);
     }, { durable: true });
+  } finally {
+    index.close();
   }
-  index.close();
 }
 
 /** Openings of processes that live no more. */
