@@ -87,7 +87,9 @@ const CHARGED_SUM = `coalesce(sum((o.length + ${BLOCK_BYTES - 1}) / ${BLOCK_BYTE
 
 /** Turns what SQLite throws into the family; anything else passes. */
 export function indexFailure(error: unknown, file: string): unknown {
-  const code = error instanceof Database.SqliteError ? error.code : '';
+  // By its code and not by its class: the addon keeps one error class per process, whoever loaded it first.
+  const given = (error as { code?: unknown } | null)?.code;
+  const code = typeof given === 'string' && given.startsWith('SQLITE_') ? given : '';
   if (/^SQLITE_(CORRUPT|NOTADB|READONLY_DBMOVED)/.test(code)) {
     return new Failure('STATE_DAMAGED', `the cache's index ${file} is damaged (${code})`, { next: 'open the cache again: a new index is made', cause: error });
   }

@@ -5,6 +5,7 @@
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { Failure } from '../error';
 import { ObjectIndex } from './object-index';
@@ -46,6 +47,8 @@ export class InProcessExecutor implements BatchExecutor {
   constructor(private readonly context: StoreContext) {}
 
   async run(objects: readonly SmallObject[], now: number): Promise<StoreResult[]> {
+    // Batch after batch would else leave the loop no turn for anything but promises.
+    await nextTurn();
     return storeBatch(this.context, objects, now);
   }
 
