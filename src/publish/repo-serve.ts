@@ -27,6 +27,8 @@ export interface ServeOptions {
   readonly port?: number;
   /** Gets one line per request: `$msec $status $bytes_sent $body_bytes_sent $request_time "$request" $request_length`. */
   readonly accessLog?: (line: string) => void;
+  /** Unix milliseconds, for the log. */
+  readonly now?: () => number;
   /** Connections at a time; more wait in the kernel's queue or are refused. Default 512. */
   readonly maxConnections?: number;
 }
@@ -61,7 +63,7 @@ export async function serveRepository(options: ServeOptions): Promise<Repository
   }
   const host = options.host ?? '127.0.0.1';
   const server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: IDLE_TIMEOUT_MS }, (request, response) => {
-    if (options.accessLog !== undefined) logWhenDone(request, response, options.accessLog);
+    if (options.accessLog !== undefined) logWhenDone(request, response, options.accessLog, options.now ?? Date.now);
     answer(directory, fqrn, request, response).catch((err: unknown) => {
       // Half an answer can only be broken off; the client sees a short transfer and asks again.
       if (response.headersSent) response.destroy();
@@ -162,7 +164,7 @@ function refuse(response: http.ServerResponse, status: number, text: string): vo
   response.end(`${text}\n`);
 }
 
-function logWhenDone(request: http.IncomingMessage, response: http.ServerResponse, log: (line: string) => void): void {
+function logWhenDone(request: http.IncomingMessage, response: http.ServerResponse, log: (line: string) => void, now: () => number): void {
   const began = process.hrtime.bigint();
   const { socket } = request;
   const sentBefore = socket.bytesWritten;
@@ -175,6 +177,6 @@ function logWhenDone(request: http.IncomingMessage, response: http.ServerRespons
     const length = Number(response.getHeader('Content-Length') ?? 0);
     const body = request.method === 'HEAD' || !response.headersSent ? 0 : Math.min(length, sent);
     const shown = requestLine.slice(0, MAX_LOGGED_URL).replace(/["\\\u0000-\u001f\u007f-\uffff]/g, '?');
-    log(`${(Date.now() / 1000).toFixed(3)} ${response.statusCode} ${sent} ${body} ${seconds.toFixed(3)} "${shown}" ${requestBytes}`);
+    log(`${(now() / 1000).toFixed(3)} ${response.statusCode} ${sent} ${body} ${seconds.toFixed(3)} "${shown}" ${requestBytes}`);
   });
 }

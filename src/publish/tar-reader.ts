@@ -47,7 +47,7 @@ const MAX_EXTENSIONS_PER_MEMBER = 16;
 
 type Records = Map<string, Buffer>;
 
-export function* readTar(shown: string, read: ReadAt): Generator<TarMember> {
+export function* readTar(shown: string, totalBytes: number, read: ReadAt): Generator<TarMember> {
   const global: Records = new Map();
   let own: Records = new Map();
   let extensions = 0;
@@ -82,6 +82,7 @@ export function* readTar(shown: string, read: ReadAt): Generator<TarMember> {
     own = new Map();
     extensions = 0;
     const member = readMember(header, type, records, size, data, fail);
+    if (member !== undefined && data + member.size > totalBytes) throw fail('it is cut short, or a size is wrong,');
     if (member !== undefined) yield member;
     // Only files have data; the size field of others is a leftover that some writers fill.
     offset = member === undefined || member.type === 'file' ? end : data;
@@ -248,6 +249,9 @@ function xattrs(records: Records, fail: (why: string) => Failure): Xattr[] {
       add(Buffer.from(name, 'latin1'), Buffer.from(value.toString('latin1'), 'base64'));
     }
   }
-  for (const [key, value] of records) if (key.startsWith('SCHILY.xattr.')) add(Buffer.from(key.slice('SCHILY.xattr.'.length), 'latin1'), value);
+  for (const [key, value] of records) {
+    // GNU tar writes the two characters that would confuse a record's reader so.
+    if (key.startsWith('SCHILY.xattr.')) add(Buffer.from(key.slice('SCHILY.xattr.'.length).replace(/%3D/g, '=').replace(/%25/g, '%'), 'latin1'), value);
+  }
   return [...found.values()];
 }

@@ -32,7 +32,7 @@ const READ_AHEAD_BYTES = 1 << 20;
 const GZIP_MAGIC = 0x1f8b;
 const MAX_ENTRIES = 50_000_000;
 /** Bytes a compressed archive may unpack to: a bomb ends here, if the disk does not end before. */
-const DEFAULT_MAX_UNPACKED_BYTES = 1 << 40;
+const DEFAULT_MAX_UNPACKED_BYTES = 2 ** 40;
 
 export interface TarSourceOptions {
   /** Folder for the index and for what has to be unpacked; the caller removes it. */
@@ -154,7 +154,7 @@ export class TarSource implements SourceTree {
   /** Reads all headers. */
   index(warn: Warn): void {
     let absolute = false;
-    for (const member of readTar(this.shown, this.reader())) {
+    for (const member of readTar(this.shown, fs.fstatSync(this.fd).size, this.reader())) {
       this.entries += 1;
       if (this.entries > MAX_ENTRIES) throw new Failure('RESOURCE_EXHAUSTED', `${this.shown} has more than ${MAX_ENTRIES} entries`);
       if (member.name[0] === 0x2f && !absolute) {
