@@ -8,14 +8,20 @@ import type { Releases } from './releases';
 import { removeTree } from './remove-tree';
 import type { RootfsRecord } from './state/rootfs-record';
 
+/** Whether the directory is gone, because it was not there or was empty; nothing behind a mount is touched. */
+function removedEmpty(dir: string): boolean {
+  try {
+    fs.rmdirSync(dir);
+    return true;
+  } catch (err) {
+    return (err as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+}
+
 /** Removes the directories above `dir` that are empty now, up to `<root>/containers`; synchronous, so that no mkdir comes in between. */
 export function removeEmptyParents(layout: Layout, dir: string): void {
   for (let at = path.dirname(dir); at.startsWith(`${layout.containers}/`); at = path.dirname(at)) {
-    try {
-      fs.rmdirSync(at);
-    } catch (err) {
-      if ((err as NodeJS.ErrnoException).code !== 'ENOENT') return;
-    }
+    if (!removedEmpty(at)) return;
   }
 }
 
@@ -55,6 +61,8 @@ export class Dismantler {
   /** Unmounts and removes whatever lies in a directory below `<root>/containers` although no row speaks of it. */
   async sweep(dir: string): Promise<void> {
     const { helpers, readMountinfo, limits, layout } = this.world;
+    // Mostly nothing is left. The mount table of a busy host has thousands of lines: it is read only when something is.
+    if (removedEmpty(dir)) return removeEmptyParents(layout, dir);
     const below = readMountinfo()
       .filter((entry) => isBelow(entry.mountpoint, dir))
       .sort((a, b) => b.mountpoint.length - a.mountpoint.length);

@@ -45,8 +45,11 @@ export class Releases {
   async #payAll(): Promise<void> {
     const { state, mounts, limits, logger, step } = this.world;
     const silent = new Set<string>();
+    const configured = new Set(mounts.list().map(({ repository }) => repository));
     for (const release of state.releases()) {
       if (this.#stopped) return;
+      // Nobody is left to be told.
+      if (!configured.has(release.repository)) state.released(release);
       const repository = mounts.peek(release.repository);
       if (repository === undefined || silent.has(release.repository)) continue;
       try {

@@ -70,8 +70,9 @@ const STOP_MS = 10_000;
 
 function prepareDirectories(config: Config): Layout {
   const ids = { uid: process.geteuid!(), gid: process.getegid!() };
-  const rules = directoryRules({ stateDir: config.stateDir, runDir: config.runDir, cacheDir: config.cache.dir }, { name: '', ...ids }, ids);
-  for (const rule of rules) if (rule.key !== 'cache.dir') prepareDirectory(rule, ids);
+  // The cache belongs to the file system servers: who starts them prepares it.
+  const rules = directoryRules({ stateDir: config.stateDir, runDir: config.runDir, cacheDir: config.cache.dir }, { name: '', ...ids }, ids).filter(({ key }) => key !== 'cache.dir');
+  for (const rule of rules) prepareDirectory(rule, ids);
   const layout = new Layout(path.join(fs.realpathSync(config.stateDir), 'provisioner'));
   fs.mkdirSync(layout.containers, { recursive: true, mode: 0o700 });
   return layout;

@@ -9,6 +9,9 @@ import { APPLICATION_ID, MIGRATIONS } from './migrations';
 
 const KEEP = 'nothing was changed; move the file away (running containers stay, but are no longer known) or restore a copy';
 
+/** SQLite's codes for what is not the file's fault. */
+const ENVIRONMENT: readonly string[] = ['SQLITE_CANTOPEN', 'SQLITE_IOERR', 'SQLITE_READONLY', 'SQLITE_BUSY', 'SQLITE_PERM', 'SQLITE_NOMEM'];
+
 function damaged(file: string, why: string, cause?: unknown): Failure {
   return new Failure('STATE_DAMAGED', `the state database ${file} is damaged: ${why}`, { next: KEEP, data: { file }, cause });
 }
@@ -55,12 +58,11 @@ export function openDatabase(file: string): Database.Database {
   } catch (err) {
     db?.close();
     if (err instanceof Failure) throw err;
-    if (err instanceof Database.SqliteError) {
-      if (err.code === 'SQLITE_FULL') throw new Failure('NO_SPACE', `the state database ${file} cannot be opened: ${err.message}`, { cause: err });
-      if (err.code.startsWith('SQLITE_CANTOPEN') || err.code.startsWith('SQLITE_IOERR') || err.code.startsWith('SQLITE_READONLY') || err.code.startsWith('SQLITE_BUSY')) {
-        throw new Failure('SYSTEM', `the state database ${file} cannot be opened: ${err.message}`, { cause: err });
-      }
-      throw damaged(file, err.message, err);
+    const { code, message } = err as { code?: unknown; message?: string };
+    if (typeof code === 'string' && code.startsWith('SQLITE_')) {
+      if (code === 'SQLITE_FULL') throw new Failure('NO_SPACE', `the state database ${file} cannot be opened: ${message}`, { cause: err });
+      if (ENVIRONMENT.some((prefix) => code.startsWith(prefix))) throw new Failure('SYSTEM', `the state database ${file} cannot be opened: ${message}`, { cause: err });
+      throw damaged(file, String(message), err);
     }
     throw Failure.from(err, `the state database ${file}`);
   }

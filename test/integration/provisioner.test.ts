@@ -4,6 +4,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { Client, credentials, status } from '@grpc/grpc-js';
 import { Failure } from '../../src/error';
+import type { ContainerID } from '../../provisioner/grpc/generated/messages.generated';
 import { libc, MS_BIND } from '../../src/native/libc';
 import type { Host, Running } from '../support/provisioner/service';
 import { CALL, FQRN, cvmfsImage, makeHost, startOn } from '../support/provisioner/service';
@@ -66,6 +67,30 @@ describeAsRoot('provisioner service (needs root)', () => {
     expect(options).not.toContain('nosuid');
     await destroy('c1');
     expect(host.mounts()).toEqual([]);
+  });
+
+  it('mounts for containers whose ids overlay would split its options at', async () => {
+    for (const id of ['a,b:c', 'back\\slash', 'blank and é', 'x,workdir=y']) {
+      const made = await provision(id);
+      fs.writeFileSync(path.join(made.rootfs!, 'written'), 'x');
+      expect(fs.existsSync(path.join(made.ephemeral_volumes[0]!, 'written'))).toBe(true);
+      expect(await destroy(id)).toEqual({ destroyed: true });
+    }
+    const deep = Array.from({ length: 31 }, (_, n) => `${String(n).padStart(2, '0')}3456789-0123-0123-0123-012345678901`).reduce<ContainerID | undefined>((parent, value) => ({ value, ...(parent === undefined ? {} : { parent }) }), undefined)!;
+    const made = await running.provisioner.Provision({ container_id: deep, image: cvmfsImage('a') }, CALL);
+    expect(fs.readFileSync(path.join(made.rootfs!, 'etc/image'), 'utf8')).toBe('a\n');
+    expect(await running.provisioner.Destroy({ container_id: deep }, CALL)).toEqual({ destroyed: true });
+    expect(host.mounts()).toEqual([]);
+    expect(host.directories()).toEqual([]);
+  });
+
+  it('keeps inode numbers within 32 bits where the repository is mounted so', async () => {
+    await running.stop();
+    running = await startOn(host, { inodeBits: () => 32 });
+    // The kernel does not show the option when it is its own default, so what it was given is looked at.
+    const run = jest.spyOn(running.service.provisioner.world.helpers, 'run');
+    await provision('c1');
+    expect(run).toHaveBeenCalledWith(expect.objectContaining({ kind: 'overlay', xinoOff: true }), expect.anything());
   });
 
   it('refuses bind for an image without the directories that a container needs, and names overlay as the cure', async () => {
