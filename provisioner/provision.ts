@@ -6,6 +6,7 @@
  * the row on nothing waits for the network: holds, directories and the mount have deadlines of their own, and a destroy
  * waits for them.
  */
+import type { Code } from '../src/error';
 import { Failure } from '../src/error';
 import type { MountedRepository, ViewPath } from '../src/repository/reader';
 import { abortable, throwIfAborted, within } from './abort';
@@ -31,6 +32,9 @@ export interface ProvisionAsk {
 /** How often prunes may come between view and row before the caller is sent away. */
 const MAX_PRUNES_MET = 5;
 
+/** After these the repository's mount may not be what it was, so it is looked at. */
+const MOUNT_IN_DOUBT: readonly Code[] = ['NETWORK', 'SYSTEM', 'FAILED_PRECONDITION', 'DEADLINE_EXCEEDED'];
+
 export class Provision {
   constructor(
     private readonly world: World,
@@ -42,11 +46,21 @@ export class Provision {
   ) {}
 
   async run(ask: ProvisionAsk, signal: AbortSignal): Promise<RootfsRecord> {
-    const { images, mounts, backends, step } = this.world;
+    const { images, mounts, step } = this.world;
     step('provision-accepted');
     const found = await abortable(images.resolve(ask.image, signal), signal);
     step('provision-resolved');
     const repository = await mounts.get(found.repository, signal);
+    try {
+      return await this.#mount(ask, found, repository, signal);
+    } catch (err) {
+      if (MOUNT_IN_DOUBT.includes(Failure.from(err).code)) mounts.recheck(found.repository);
+      throw err;
+    }
+  }
+
+  async #mount(ask: ProvisionAsk, found: FoundImage, repository: MountedRepository, signal: AbortSignal): Promise<RootfsRecord> {
+    const { backends, step } = this.world;
     await abortable(backends[ask.backend].check(repository, found.snapshot, found.path), signal);
     for (let attempt = 0; attempt < MAX_PRUNES_MET; attempt++) {
       const before = this.prunes();
@@ -59,7 +73,7 @@ export class Provision {
   }
 
   async #build(ask: ProvisionAsk, found: FoundImage, repository: MountedRepository, view: ViewPath, signal: AbortSignal): Promise<RootfsRecord> {
-    const { state, backends, mounts, inodeBits, limits, nowMs, newUuid, bootId, step } = this.world;
+    const { state, backends, inodeBits, limits, nowMs, newUuid, bootId, step } = this.world;
     throwIfAborted(signal);
     this.#room(ask.container);
     const intended = {
@@ -90,11 +104,7 @@ export class Provision {
       backend.makeDirectories(intended);
       step('provision-directories-made');
       const source = { mountpoint: repository.mountpoint, device: repository.device, pathInMount: view.pathInMount };
-      await backend.mount(intended, source, { inodeBits: inodeBits(found.repository) }).catch((err: unknown) => {
-        // Whatever the reason, the mount may not be what it was.
-        mounts.recheck(found.repository);
-        throw err;
-      });
+      await backend.mount(intended, source, { inodeBits: inodeBits(found.repository) });
       step('provision-mounted');
       // Nobody waits any longer and nobody will ask for it: a caller that gave up must not leave a rootfs behind.
       throwIfAborted(signal);

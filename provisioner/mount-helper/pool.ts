@@ -4,7 +4,11 @@
  *
  * A helper that misses its deadline is killed and replaced. Most die at once; one that waits for a request which a file
  * system server has already taken cannot die before that is answered. Not more than `maxStuck` such are tolerated; then
- * operations are refused until one is gone. What a stuck one mounts in the end does no harm: mount(2) has looked up its
+ * mounts are refused until one is gone.
+ *
+ * So that callers of a repository that hangs hold up nobody else before their deadline: unmounts go first, a repository has
+ * at most `mountsPerRepository` mounts under way, and when nothing ends for `growAfterMs` more helpers are started, up to
+ * `maxHelpers`, the last of which is never given to a mount. What a stuck one mounts in the end does no harm: mount(2) has looked up its
  * target at the beginning, and the kernel refuses to mount on a directory that was removed since (ENOENT).
  */
 import type { ChildProcess } from 'node:child_process';
@@ -17,7 +21,12 @@ import type { Operation } from './operations';
 
 export interface MountHelperOptions {
   readonly logger: Logger;
+  /** Always there. */
   readonly helpers?: number;
+  /** While others hang. */
+  readonly maxHelpers?: number;
+  readonly growAfterMs?: number;
+  readonly mountsPerRepository?: number;
   readonly maxStuck?: number;
   readonly maxQueued?: number;
   /** How long a killed helper is waited for before its operation is given up. */
@@ -45,7 +54,8 @@ interface Job {
 interface Helper {
   readonly child: ChildProcess;
   ready: boolean;
-  killed: boolean;
+  /** Not needed any more; its end is no event. */
+  retired: boolean;
   job: Job | undefined;
 }
 
@@ -59,10 +69,14 @@ export class MountHelpers implements MountOperations {
   readonly #queue: Job[] = [];
   #closed = false;
   #respawn: NodeJS.Timeout | undefined;
+  #grow: NodeJS.Timeout | undefined;
 
   constructor(options: MountHelperOptions) {
     this.#options = {
       helpers: 2,
+      maxHelpers: 6,
+      growAfterMs: 500,
+      mountsPerRepository: 2,
       maxStuck: 8,
       maxQueued: 1024,
       graceMs: 1000,
@@ -89,7 +103,8 @@ export class MountHelpers implements MountOperations {
 
   run(operation: Operation, timeoutMs: number): Promise<number> {
     if (this.#closed) return Promise.reject(new Failure('CANCELLED', 'the service is stopping'));
-    if (this.#stuck.size >= this.#options.maxStuck) {
+    // Twice as many for unmounts: repositories that hang must not keep the containers of others from being destroyed.
+    if (this.#stuck.size >= this.#options.maxStuck * (operation.kind === 'unmount' ? 2 : 1)) {
       return Promise.reject(
         new Failure('RESOURCE_EXHAUSTED', `${this.#stuck.size} mount helpers hang in calls that do not return`, { next: 'see which repository does not answer (mesos-cvmfs status)' }),
       );
@@ -97,7 +112,8 @@ export class MountHelpers implements MountOperations {
     if (this.#queue.length >= this.#options.maxQueued) return Promise.reject(new Failure('RESOURCE_EXHAUSTED', `${this.#queue.length} mounts and unmounts are waiting already`, { next: 'try again later' }));
     return new Promise((resolve, reject) => {
       const job: Job = { operation, resolve, reject, timer: setTimeout(() => this.#expired(job, timeoutMs), timeoutMs) };
-      this.#queue.push(job);
+      const firstMount = operation.kind === 'unmount' ? this.#queue.findIndex((queued) => queued.operation.kind !== 'unmount') : -1;
+      this.#queue.splice(firstMount < 0 ? this.#queue.length : firstMount, 0, job);
       this.#dispatch();
     });
   }
@@ -106,6 +122,7 @@ export class MountHelpers implements MountOperations {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#respawn);
+    clearTimeout(this.#grow);
     for (const job of this.#queue.splice(0)) this.#settle(job, () => job.reject(new Failure('CANCELLED', 'the service is stopping')));
     const gone = [...this.#helpers].map((helper) => new Promise<void>((resolve) => helper.child.once('exit', () => resolve())));
     for (const helper of this.#helpers) helper.child.kill('SIGKILL');
@@ -116,7 +133,7 @@ export class MountHelpers implements MountOperations {
     const { script, execArgv } = this.#options;
     // A session of its own: Ctrl-C at a terminal is for the service, which has still to finish what it began.
     const child = fork(script, [], { execArgv: [...execArgv], serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: {}, cwd: '/', detached: true });
-    const helper: Helper = { child, ready: false, killed: false, job: undefined };
+    const helper: Helper = { child, ready: false, retired: false, job: undefined };
     this.#helpers.add(helper);
     child.on('message', (message: FromHelper) => this.#answered(helper, message));
     child.on('error', (err) => this.#options.logger.error('a mount helper failed', { pid: child.pid, err }));
@@ -143,13 +160,38 @@ export class MountHelpers implements MountOperations {
 
   #dispatch(): void {
     for (const helper of this.#helpers) {
-      if (!helper.ready || helper.job !== undefined || helper.killed) continue;
-      const job = this.#queue.shift();
-      if (job === undefined) return;
+      if (!helper.ready || helper.job !== undefined) continue;
+      const at = this.#queue.findIndex((job) => this.#mayRun(job));
+      const [job] = at < 0 ? [] : this.#queue.splice(at, 1);
+      if (job === undefined) {
+        this.#retireSurplus(helper);
+        continue;
+      }
       helper.job = job;
       // An error here is followed by 'exit', which answers the job.
       helper.child.send(job.operation, () => undefined);
     }
+    clearTimeout(this.#grow);
+    this.#grow = undefined;
+    if (this.#closed || this.#helpers.size >= this.#options.maxHelpers || !this.#queue.some((job) => this.#mayRun(job))) return;
+    // Whatever ends in the meantime comes through here again and begins the wait anew.
+    this.#grow = setTimeout(() => {
+      this.#spawn();
+      this.#dispatch();
+    }, this.#options.growAfterMs).unref();
+  }
+
+  #mayRun({ operation }: Job): boolean {
+    if (operation.kind === 'unmount') return true;
+    const mounts = [...this.#helpers].flatMap(({ job }) => (job === undefined || job.operation.kind === 'unmount' ? [] : [job.operation.source.mountpoint]));
+    return mounts.length < this.#options.maxHelpers - 1 && mounts.filter((mountpoint) => mountpoint === operation.source.mountpoint).length < this.#options.mountsPerRepository;
+  }
+
+  #retireSurplus(helper: Helper): void {
+    if (this.#helpers.size <= this.#options.helpers) return;
+    this.#helpers.delete(helper);
+    helper.retired = true;
+    helper.child.disconnect();
   }
 
   #expired(job: Job, timeoutMs: number): void {
@@ -164,7 +206,6 @@ export class MountHelpers implements MountOperations {
     }
     const helper = [...this.#helpers].find((one) => one.job === job);
     if (helper === undefined) return;
-    helper.killed = true;
     this.#helpers.delete(helper);
     this.#stuck.add(helper);
     helper.child.kill('SIGKILL');
@@ -178,7 +219,7 @@ export class MountHelpers implements MountOperations {
   }
 
   #exited(helper: Helper, code: number | null, signal: string | null): void {
-    if (this.#stuck.delete(helper)) return;
+    if (this.#stuck.delete(helper) || helper.retired) return;
     this.#helpers.delete(helper);
     if (helper.job !== undefined) {
       const job = helper.job;

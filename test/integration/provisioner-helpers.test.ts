@@ -36,8 +36,19 @@ describe('mount helpers', () => {
     expect(helpers.stuck).toBe(0);
   });
 
+  it('starts more while all hang, and lets them go again', async () => {
+    start({ growAfterMs: 100 });
+    await run('warm');
+    const hanging = [run('hang', 1500), run('hang', 1500)].map((work) => work.catch((err: { code: string }) => err.code));
+    await run('x');
+    expect(helpers.pids).toHaveLength(3);
+    expect(await Promise.all(hanging)).toEqual(['DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED']);
+    for (let n = 0; n < 10; n++) await run(`y${n}`);
+    expect(helpers.pids).toHaveLength(2);
+  });
+
   it('does not wait longer for its turn than the deadline allows', async () => {
-    start({ helpers: 1 });
+    start({ helpers: 1, maxHelpers: 1 });
     const hanging = run('hang', 1500);
     await expect(run('x', 300)).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' });
     const later = run('y');
@@ -59,7 +70,7 @@ describe('mount helpers', () => {
   });
 
   it('refuses what the queue has no room for', async () => {
-    start({ helpers: 1, maxQueued: 1 });
+    start({ helpers: 1, maxHelpers: 1, maxQueued: 1 });
     await run('warm');
     const hanging = run('hang', 500);
     const queued = run('x');
