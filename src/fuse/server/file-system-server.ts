@@ -230,8 +230,7 @@ export class FileSystemServer {
     }
     const node: NodeId = { index: header.index, rowid: header.rowid };
     try {
-      const length = await this.#waiting.during(header.unique.toString('hex'), (interrupted) => this.#answerWhenLocal(engine, request, interrupted));
-      if (length > 0) writeReply(FUSE_FD, engine.reply, length);
+      await this.#waiting.during(header.unique.toString('hex'), (interrupted) => this.#answerWhenLocal(engine, request, interrupted));
     } catch (error) {
       const failure = Failure.from(error);
       const errno = failure.code === 'CANCELLED' ? EINTR : failure.code === 'NOT_FOUND' || failure.code === 'NOT_A_DIRECTORY' || failure.code === 'INVALID_ARGUMENT' ? failure.errno : EIO;
@@ -246,13 +245,15 @@ export class FileSystemServer {
     }
   }
 
-  /** The reply's length in `engine.reply`, which the caller writes before it waits for anything again. */
-  async #answerWhenLocal(engine: Engine, request: Buffer, interrupted: AbortSignal): Promise<number> {
+  /** Answers and writes in one go: the engine has one reply buffer, and after any wait another request's answer is in it. */
+  async #answerWhenLocal(engine: Engine, request: Buffer, interrupted: AbortSignal): Promise<void> {
     const fetched = new Map<string, number>();
     let reverified = false;
     for (;;) {
       try {
-        return engine.answer(request);
+        const length = engine.answer(request);
+        if (length > 0) writeReply(FUSE_FD, engine.reply, length);
+        return;
       } catch (error) {
         if (error instanceof Missing) {
           const times = (fetched.get(error.need.what) ?? 0) + 1;
