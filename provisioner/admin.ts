@@ -5,6 +5,7 @@ import type { World } from './context';
 import type { Image } from './grpc/generated/messages.generated';
 import type { FoundImage } from './images';
 import type { ImageRecord } from './state/state';
+import { IMAGE_HOLDER } from './state/state';
 
 export interface Fetched {
   readonly image: FoundImage;
@@ -31,7 +32,7 @@ export class Admin {
     const { view, pathInView } = await abortable(repository.makeView(found.snapshot, found.path), signal);
     if (!pin) return { image: found, ...(await abortable(repository.prefetch(view, pathInView), signal)) };
     const { reference, digest, path, snapshot } = found;
-    const record = state.rememberImage({ reference, repository: found.repository, path, view, pathInView, rootHash: snapshot.rootHash, revision: snapshot.revision, digest }, newUuid(), nowMs());
+    const record = state.rememberImage({ reference, repository: found.repository, path, view, pathInView, rootHash: snapshot.rootHash, revision: snapshot.revision, digest }, `${IMAGE_HOLDER}${newUuid()}`, nowMs());
     // Before the fetch: a prune in the middle of it must not let go what has come.
     state.pinImage(digest, nowMs());
     await abortable(repository.holdView(view, record.holder), signal);

@@ -20,6 +20,7 @@ import type { BackendName } from './layout';
 import type { Releases } from './releases';
 import type { RwLock } from './rwlock';
 import type { ImageRecord } from './state/state';
+import { IMAGE_HOLDER } from './state/state';
 import type { RootfsRecord } from './state/rootfs-record';
 
 export interface ProvisionAsk {
@@ -95,7 +96,7 @@ export class Provision {
       ...(ask.request === undefined ? {} : { request: ask.request }),
       createdMs: nowMs(),
     } satisfies RootfsRecord;
-    const image = state.intend(intended, newUuid());
+    const image = state.intend(intended, `${IMAGE_HOLDER}${newUuid()}`);
     step('provision-intent-recorded');
     try {
       const backend = backends[ask.backend];

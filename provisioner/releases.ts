@@ -3,10 +3,18 @@
  * server. What is owed stands in the state database from the instant in which the rootfs or image was forgotten, so it
  * is paid after a crash too.
  */
+import type { MountedRepository } from '../src/repository/reader';
 import { within } from './abort';
 import type { World } from './context';
+import type { PendingRelease } from './state/state';
+import { IMAGE_HOLDER } from './state/state';
 
 const RETRY_MS = 10_000;
+
+async function giveUp(repository: MountedRepository, { view, holder }: PendingRelease): Promise<void> {
+  await repository.releaseView(view, holder);
+  if (holder.startsWith(IMAGE_HOLDER)) await repository.unpin(holder);
+}
 
 export class Releases {
   #running: Promise<void> | undefined;
@@ -53,7 +61,7 @@ export class Releases {
       const repository = mounts.peek(release.repository);
       if (repository === undefined || silent.has(release.repository)) continue;
       try {
-        await within(repository.releaseView(release.view, release.holder), limits.holdTimeoutMs, `releasing a view of ${release.repository}`);
+        await within(giveUp(repository, release), limits.holdTimeoutMs, `releasing a view of ${release.repository}`);
         if (this.#stopped) return;
         state.released(release);
         step('destroy-view-released');

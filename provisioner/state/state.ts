@@ -7,6 +7,9 @@ import { nextState } from '../rootfs-state';
 import type { BadRow, PinnedDirectory, RootfsRecord, RootfsRow } from './rootfs-record';
 import { isBadRow, recordOf } from './rootfs-record';
 
+/** How the names of holders begin under which images hold views and pin objects; a rootfs holds by its UUID. */
+export const IMAGE_HOLDER = 'image/';
+
 /** A view that is held for images rather than for one container. */
 export interface ImageRecord extends PinnedDirectory {
   /** Under which name the view is held; a new one each time the image is taken up, so that a late release of an old hold cannot end a new one. */

@@ -82,6 +82,8 @@ export interface MountedRepository extends RepositoryReader {
   holdView(view: string, holder: string): Promise<void>;
   /** The opposite; the view itself stays as long as the mount lives. Idempotent. */
   releaseView(view: string, holder: string): Promise<void>;
-  /** Fetches every object below the directory into the cache. Resolves to bytes and objects fetched. */
+  /** Fetches every object below the directory into the cache; with `pin` (`image/…`) they stay until `unpin`. Resolves to objects and bytes. */
   prefetch(view: string, pathInView: Buffer, options?: { pin?: string }): Promise<{ objects: number; bytes: number }>;
+  /** Lets go what `prefetch` pinned under this name. Idempotent. */
+  unpin(pin: string): Promise<void>;
 }

@@ -256,11 +256,14 @@ describeAsRoot('provisioner service (needs root)', () => {
   it('keeps a pinned image from being pruned until it is unpinned', async () => {
     const pinned = await running.admin.Pin({ image: cvmfsImage('a') }, CALL);
     expect(pinned).toMatchObject({ objects: '3', bytes: '300' });
+    expect([...running.repository.pins]).toEqual([expect.stringMatching(/^image\//)]);
     expect((await running.admin.Ps({}, CALL)).pinned.map(({ image }) => image?.digest)).toEqual([pinned.image?.digest]);
     expect((await running.provisioner.PruneImages({ excluded_images: [] }, CALL)).pruned_images).toBe('0');
     expect(await running.admin.Unpin({ digest: pinned.image!.digest! }, CALL)).toEqual({ unpinned: true });
     expect(await running.admin.Unpin({ digest: pinned.image!.digest! }, CALL)).toEqual({ unpinned: false });
+    await new Promise((resolve) => setTimeout(resolve, 50));
     expect(running.repository.holds.get([...running.repository.holds.keys()][0]!)!.size).toBe(0);
+    expect(running.repository.pins.size).toBe(0);
   });
 
   it('answers status, ps and resolve', async () => {

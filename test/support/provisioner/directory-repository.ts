@@ -100,7 +100,15 @@ export class DirectoryRepository implements MountedRepository {
     return Promise.resolve();
   }
 
-  prefetch(): Promise<{ objects: number; bytes: number }> {
+  readonly pins = new Set<string>();
+
+  unpin(pin: string): Promise<void> {
+    this.pins.delete(pin);
+    return Promise.resolve();
+  }
+
+  prefetch(_view: string, _pathInView: Buffer, options: { pin?: string } = {}): Promise<{ objects: number; bytes: number }> {
+    if (options.pin !== undefined) this.pins.add(options.pin);
     return Promise.resolve({ objects: 3, bytes: 300 });
   }
 
