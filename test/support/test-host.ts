@@ -1,0 +1,153 @@
+/**
+ * One host of a test's own: a temporary folder with run_dir, cache and mount points, the built command line, and an end
+ * that leaves nothing behind in any outcome. Everything it starts is ended by its process id.
+ */
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { MountedClient } from '../../src/fuse/control/mounted-client';
+import type { MountInfo } from '../../src/fuse/keeper/keeper';
+import { parseMountTable } from '../../src/fuse/keeper/mount-table';
+
+const BIN = path.resolve(__dirname, '../../bin/mesos-cvmfs');
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface MountOptions {
+  readonly fqrn: string;
+  readonly servers: readonly string[];
+  readonly publicKey: string;
+  readonly name?: string;
+  readonly args?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** True when this process may mount FUSE; tests that must are skipped elsewhere with a clear word. */
+export function canMount(): boolean {
+  return process.getuid?.() === 0 && fs.existsSync('/dev/fuse') && fs.existsSync(path.resolve(__dirname, '../../dist/src/cli/main.js'));
+}
+
+/** `describe`, or a skipped block whose name says what is lacking. */
+export function describeWithMounts(name: string, body: () => void): void {
+  if (canMount()) describe(name, body);
+  else describe.skip(`${name} (needs root, /dev/fuse and a build: make build)`, () => it('needs them', () => undefined));
+}
+
+export class TestHost {
+  readonly dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mesos-cvmfs-test-'));
+  readonly runDir = path.join(this.dir, 'run');
+  readonly cacheDir = path.join(this.dir, 'cache');
+  readonly #children: ChildProcess[] = [];
+
+  /** Runs the command line to its end. */
+  run(args: readonly string[], options: { readonly env?: NodeJS.ProcessEnv; readonly timeoutMs?: number; readonly input?: string } = {}): Promise<Ran> {
+    return new Promise((resolve) => {
+      const child = execFile(
+        process.execPath,
+        [BIN, ...args, '--run-dir', this.runDir],
+        { env: { ...process.env, ...options.env }, timeout: options.timeoutMs ?? 60_000, killSignal: 'SIGKILL', maxBuffer: 64 << 20 },
+        (error, stdout, stderr) => resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 255, stdout, stderr }),
+      );
+      child.stdin?.end(options.input ?? '');
+    });
+  }
+
+  /** The same, failing the test unless it exits with 0. */
+  async ok(args: readonly string[], options: { readonly env?: NodeJS.ProcessEnv; readonly timeoutMs?: number } = {}): Promise<string> {
+    const ran = await this.run(args, options);
+    if (ran.code !== 0) throw new Error(`mesos-cvmfs ${args.join(' ')} exited with ${ran.code}: ${ran.stderr}`);
+    return ran.stdout;
+  }
+
+  /** Mounts below this host's folder and answers what the keeper says of it. */
+  async mount(options: MountOptions): Promise<MountInfo> {
+    const ran = await this.tryMount(options);
+    if (ran.code !== 0) throw new Error(`mount of ${options.fqrn} exited with ${ran.code}: ${ran.stderr}`);
+    return JSON.parse(ran.stdout) as MountInfo;
+  }
+
+  tryMount(options: MountOptions): Promise<Ran> {
+    const dir = path.join(this.dir, options.name ?? 'mnt');
+    const servers = options.servers.flatMap((server) => ['--server', server]);
+    return this.run(['mount', options.fqrn, dir, ...servers, '--public-key', options.publicKey, '--cache-dir', this.cacheDir, '--json', ...(options.args ?? [])], { ...(options.env === undefined ? {} : { env: options.env }) });
+  }
+
+  umount(mountpoint: string, ...args: string[]): Promise<Ran> {
+    return this.run(['umount', mountpoint, ...args]);
+  }
+
+  client(info: MountInfo): MountedClient {
+    return new MountedClient(info);
+  }
+
+  async status(): Promise<{ mounts: Array<{ repository: string; mountpoint: string; revision: number; root_hash: string; server_pid: number; keeper_pid: number }>; warnings: string[] }> {
+    return JSON.parse(await this.ok(['status', '--json']));
+  }
+
+  /** Starts a process that this host ends. */
+  start(command: string, args: readonly string[], options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {}): ChildProcess {
+    const child = spawn(command, [...args], { ...options, stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#children.push(child);
+    return child;
+  }
+
+  /** Runs a program that looks at a mount, in a process of its own that is killed when it takes too long. */
+  async outside(command: string, args: readonly string[], options: { readonly timeoutMs?: number; readonly cwd?: string } = {}): Promise<Ran> {
+    return new Promise((resolve) => {
+      execFile(command, [...args], { timeout: options.timeoutMs ?? 60_000, killSignal: 'SIGKILL', maxBuffer: 256 << 20, ...(options.cwd === undefined ? {} : { cwd: options.cwd }) }, (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 255, stdout, stderr }),
+      );
+    });
+  }
+
+  /** Ends everything: children, mounts below the folder, keeper and servers, the folder. Never throws for what is gone. */
+  async end(): Promise<void> {
+    for (const child of this.#children) if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+    const pids = this.#pids();
+    for (const target of this.mountsBelow().reverse()) {
+      try {
+        execFileSync('umount', ['-l', target], { timeout: 10_000, stdio: 'ignore' });
+      } catch {
+        // Gone already, with the mount above it.
+      }
+    }
+    for (const pid of pids) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // Ended by itself.
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    fs.rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  mountsBelow(): string[] {
+    return parseMountTable(fs.readFileSync('/proc/self/mountinfo'))
+      .map((entry) => entry.target.toString())
+      .filter((target) => target.startsWith(`${this.dir}/`));
+  }
+
+  /** Processes of this host: those whose command line or open folder names its run_dir or one of its mounts. */
+  #pids(): number[] {
+    const ids = fs.existsSync(path.join(this.runDir, 'mounts')) ? fs.readdirSync(path.join(this.runDir, 'mounts')) : [];
+    return fs
+      .readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+      .filter((name) => {
+        try {
+          const words = fs.readFileSync(`/proc/${name}/cmdline`, 'latin1').split('\0');
+          return words.includes(this.runDir) || words.some((word) => ids.includes(word));
+        } catch {
+          return false;
+        }
+      })
+      .map(Number);
+  }
+}
