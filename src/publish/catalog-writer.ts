@@ -176,6 +176,11 @@ export class CatalogWriter {
     this.db.prepare('UPDATE catalog SET hardlinks = max(hardlinks + ?, 1) WHERE md5path_1 = ? AND md5path_2 = ?').run(change, key.hi, key.lo);
   }
 
+  /** Takes a name out of a group of hard links: the names that stay count one less. */
+  shrinkGroup(group: number): void {
+    this.db.prepare('UPDATE catalog SET hardlinks = CASE WHEN hardlinks & 0xffffffff > 2 THEN hardlinks - 1 ELSE 1 END WHERE hardlinks >> 32 = ?').run(group);
+  }
+
   /** Completes the file and closes it. */
   finish(header: CatalogHeader): CatalogStatistics {
     const self = this.count();

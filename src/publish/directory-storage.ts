@@ -48,12 +48,13 @@ export class DirectoryStorage implements Storage {
   }
 
   async lock(): Promise<Lock> {
+    if ((await this.size('data')) === undefined) throw new Failure('NOT_FOUND', `there is no repository in ${this.place}`, { next: 'make one with `repo create`' });
     let handle: fs.promises.FileHandle;
     try {
+      await this.prepare(); // a copy of a repository often comes without its scratch folder
       handle = await fs.promises.open(path.join(this.spoolDir, LOCK_NAME), 'a');
     } catch (err) {
-      if (!missing(err)) throw Failure.from(err, `cannot lock ${this.place}`);
-      throw new Failure('NOT_FOUND', `there is no repository in ${this.place}`, { next: 'make one with `repo create`' });
+      throw Failure.from(err, `cannot lock ${this.place}`);
     }
     if (!libc().flock(handle.fd, LOCK_EX | LOCK_NB)) {
       await handle.close();

@@ -15,9 +15,10 @@ import type { Compression } from '../cvmfs/object';
 import { pathKey } from '../cvmfs/path-key';
 import { checkRepositoryName } from '../cvmfs/repository-name';
 import { addCounters, totalCounters } from './catalog-statistics';
-import { CatalogWriter, DIRECTORY_FLAGS, joinPath, parentPath } from './catalog-writer';
+import { CatalogWriter, DIRECTORY_FLAGS, isAtOrBelow, joinPath, parentPath } from './catalog-writer';
 import { checkChunkSizes, DEFAULT_CHUNK_SIZES } from './chunk-detector';
 import type { ChunkSizes } from './chunk-detector';
+import { deflater } from './deflater';
 import { DirectorySource } from './directory-source';
 import { DirectoryStorage } from './directory-storage';
 import { checkTag, writeHistory } from './history-writer';
@@ -54,7 +55,7 @@ export interface PublishOptions {
   readonly chunks?: ChunkSizes | null;
   /** Default zlib. */
   readonly compression?: Compression;
-  /** Record nanoseconds of times, which clients before 2.11 do not show; default false. */
+  /** Record nanoseconds of times, which old clients do not show; default false. */
   readonly mtimeNs?: boolean;
   /** Publish extended attributes; default true. */
   readonly xattrs?: boolean;
@@ -79,6 +80,8 @@ export interface Published {
 }
 
 const EMPTY = Buffer.alloc(0);
+/** What a mount of ours keeps for itself in the root of a repository. */
+const VIEWS_NAME = Buffer.from('.cvmfs-view');
 /** Of one kind of message a tree may give thousands. */
 const MAX_WARNINGS = 100;
 /** Properties of a root catalog that mean something to clients and are nobody's to drop. */
@@ -89,6 +92,7 @@ export async function publish(options: PublishOptions, world: PublishWorld = sys
   const to = repositoryPath(options.to ?? '/');
   const { kind, path } = parseSource(options.source);
   if (options.tag !== undefined) checkTag(options.tag, options.message);
+  else if (options.message !== undefined) throw new Failure('INVALID_ARGUMENT', 'a message describes a tag, and there is none', { next: 'give --tag too' });
   const chunks = options.chunks === undefined ? DEFAULT_CHUNK_SIZES : options.chunks;
   if (chunks !== null) checkChunkSizes(chunks);
   const keys = readSigningKeys(options.keys, fqrn);
@@ -106,6 +110,7 @@ export async function publish(options: PublishOptions, world: PublishWorld = sys
   const closing: Array<() => void> = [];
   try {
     await world.onStep?.('locked');
+    if (deflater().engine === 'pako') warn("this system's libz.so.1 is not stock zlib, so a slower one is used that gives the same bytes");
     const repository = await openRepository({ storage, fqrn, keys, keysDir: options.keys, workDir, now: world.now(), warn });
     if (options.tag !== undefined) refuseTakenTag(repository, options.tag);
     const { manifest } = repository;
@@ -120,6 +125,7 @@ export async function publish(options: PublishOptions, world: PublishWorld = sys
     const xattrs = options.xattrs ?? true;
     const source = kind === 'dir' ? new DirectorySource(path, { xattrs }) : await openTar(path, { workDir: workDir.path, xattrs }, warn);
     closing.push(() => source.close());
+    if (shadowsViews(source, to)) warn(`/${VIEWS_NAME.toString()} in the root of ${fqrn} will not be seen: mesos-cvmfs mounts show pinned views under this name`);
     const chain = await openChain(context, repository, to);
     closing.push(...chain.map((catalog) => () => catalog.close()));
     const revision = manifest.revision + 1;
@@ -161,6 +167,11 @@ export function repositoryPath(path: string | Buffer): Buffer {
     throw new Failure('INVALID_ARGUMENT', `${shownPath(bytes)} is not a path in a repository`, { next: 'give an absolute path without . and ..' });
   }
   return parts.reduce(joinPath, EMPTY);
+}
+
+function shadowsViews(source: SourceTree, to: Buffer): boolean {
+  const name = joinPath(EMPTY, VIEWS_NAME);
+  return to.length === 0 ? source.again(name) !== undefined : isAtOrBelow(to, name);
 }
 
 function refuseTakenTag(repository: OpenRepository, tag: string): void {
@@ -245,6 +256,7 @@ async function prepareParent(context: TreeWriterContext, writer: CatalogWriter, 
   }
   const before = last.catalog.byKey(pathKey(to));
   if (missing.length === 0 && before !== undefined && isDirectory(before.flags)) return undefined;
+  if (before !== undefined && before.hardlinkGroup !== 0) writer.shrinkGroup(before.hardlinkGroup);
   const grown = parentPath(missing[0] ?? to);
   writer.addLinks(grown, 1);
   return grown;

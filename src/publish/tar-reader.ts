@@ -66,7 +66,8 @@ export function* readTar(shown: string, totalBytes: number, read: ReadAt): Gener
     const data = offset + BLOCK;
     const size = own.has('size') || global.has('size') ? decimal(own.get('size') ?? global.get('size')!, fail) : number(header, 124, 12, fail);
     const end = data + Math.ceil(size / BLOCK) * BLOCK;
-    if (!Number.isSafeInteger(end)) throw fail('a member has an absurd size');
+    // A negative size would lead back to where we were.
+    if (size < 0 || !Number.isSafeInteger(end)) throw fail('a member has an absurd size');
 
     if ('xgLK'.includes(type)) {
       const bytes = extension(read, data, number(header, 124, 12, fail), fail);
@@ -84,8 +85,8 @@ export function* readTar(shown: string, totalBytes: number, read: ReadAt): Gener
     const member = readMember(header, type, records, size, data, fail);
     if (member !== undefined && data + member.size > totalBytes) throw fail('it is cut short, or a size is wrong,');
     if (member !== undefined) yield member;
-    // Only files have data; the size field of others is a leftover that some writers fill.
-    offset = member === undefined || member.type === 'file' ? end : data;
+    // Only files have data, and the lists of names in incremental archives; the size of others is a leftover.
+    offset = member === undefined || member.type === 'file' || type === 'D' ? end : data;
   }
 }
 

@@ -310,6 +310,30 @@ describe('--to', () => {
     await expectSound();
   });
 
+  it('takes a name out of a group of hard links', async () => {
+    for (const names of [['one', 'two', 'three'], ['four', 'five']]) {
+      fixture.files({ [`d/${names[0]}`]: names[0]! });
+      for (const name of names.slice(1)) fs.linkSync(path.join(fixture.source, `d/${names[0]}`), path.join(fixture.source, `d/${name}`));
+    }
+    await fixture.publish();
+    fs.rmSync(fixture.source, { recursive: true });
+    fixture.files({ inner: 'x' });
+    await fixture.publish({ to: '/d/three' });
+    await fixture.publish({ to: '/d/five' });
+    const tree = fixture.tree();
+    expect(tree.get('/d/one')).toMatchObject({ linkCount: 2 });
+    expect(tree.get('/d/one')!.hardlinkGroup).toBe(tree.get('/d/two')!.hardlinkGroup);
+    expect(tree.get('/d/four')).toMatchObject({ linkCount: 1, hardlinkGroup: 0 });
+    await expectSound();
+  });
+
+  it('warns of the one name that our mounts keep for themselves', async () => {
+    fixture.files({ '.cvmfs-view/x': 'y' });
+    expect((await fixture.publish()).warnings).toEqual([expect.stringContaining('.cvmfs-view')]);
+    expect((await fixture.publish({ to: '/.cvmfs-view/deeper' })).warnings).toEqual([expect.stringContaining('.cvmfs-view')]);
+    expect((await fixture.publish({ to: '/sub' })).warnings).toEqual([]);
+  });
+
   it('does not go through what is no directory, nor follow links', async () => {
     fixture.files({ file: 'x', 'dir/': '' });
     fs.symlinkSync('dir', path.join(fixture.source, 'link'));
@@ -370,6 +394,10 @@ describe('revisions', () => {
 
   it.each(['trunk', 'two words', 'ümlaut', ''])('refuse %j as a tag', async (tag) => {
     await expect(fixture.publish({ tag })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
+  it('take a message only with a tag', async () => {
+    await expect(fixture.publish({ message: 'lost' })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 
   it('leave the whitelist alone, and warn when it is about to end', async () => {

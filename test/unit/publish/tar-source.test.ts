@@ -182,6 +182,8 @@ describe('a hostile or broken archive', () => {
     ['is empty', Buffer.alloc(0), /empty/],
     ['is cut short in a header', tar({ name: 'a', data: 'x' }, { name: 'b' }).subarray(0, 1300), /cut short/],
     ['has an absurd size', tar({ name: 'a', pax: { size: '9007199254740990' } }), /cut short, or a size is wrong|absurd/],
+    ['has a negative size', sealed(header({ name: 'a' }).fill(0xff, 124, 136)), /absurd/],
+    ['has a negative size in an extension header', sealed(header({ name: 'a', type: 'x' }).fill(0xff, 124, 136)), /absurd|extension/],
     ['has a huge extension header', Buffer.concat([header({ name: 'x', type: 'x', size: 0o7777777777 })]), /extension/],
     ['has pax records that overlap', Buffer.concat([header({ name: 'x', type: 'x', size: 10 }), Buffer.from('99 path=x\n'), Buffer.alloc(502)]), /pax record/],
     ['has a long attribute', tar({ name: 'f', data: '', pax: { 'SCHILY.xattr.user.a': Buffer.alloc(256, 65) } }), /user\.a/],
