@@ -33,7 +33,24 @@ CREATE TABLE nested_catalogs (path TEXT, sha1 TEXT, size INTEGER, CONSTRAINT pk_
 CREATE TABLE bind_mountpoints (path TEXT, sha1 TEXT, size INTEGER, CONSTRAINT pk_bind_mountpoints PRIMARY KEY (path));
 CREATE TABLE statistics (counter TEXT, value INTEGER, CONSTRAINT pk_statistics PRIMARY KEY (counter));
 `;
-const COLUMNS = ['md5path_1', 'md5path_2', 'parent_1', 'parent_2', 'hardlinks', 'hash', 'size', 'mode', 'mtime', 'mtimens', 'flags', 'name', 'symlink', 'uid', 'gid', 'xattr'];
+const COLUMNS = [
+  'md5path_1',
+  'md5path_2',
+  'parent_1',
+  'parent_2',
+  'hardlinks',
+  'hash',
+  'size',
+  'mode',
+  'mtime',
+  'mtimens',
+  'flags',
+  'name',
+  'symlink',
+  'uid',
+  'gid',
+  'xattr',
+];
 const SLASH = 0x2f;
 
 export interface CatalogRow {
@@ -127,8 +144,22 @@ export class CatalogWriter {
     const hardlinks = (BigInt(row.hardlinkGroup) << 32n) | BigInt(row.linkCount);
     const xattrs = row.xattrs;
     this.insertRow.run(
-      key.hi, key.lo, parent.hi, parent.lo, hardlinks, row.hash, BigInt(row.size), BigInt(row.mode), BigInt(row.mtime),
-      row.mtimeNs === null ? null : BigInt(row.mtimeNs), BigInt(row.flags), baseName(row.path), row.symlink, BigInt(row.uid), BigInt(row.gid), xattrs,
+      key.hi,
+      key.lo,
+      parent.hi,
+      parent.lo,
+      hardlinks,
+      row.hash,
+      BigInt(row.size),
+      BigInt(row.mode),
+      BigInt(row.mtime),
+      row.mtimeNs === null ? null : BigInt(row.mtimeNs),
+      BigInt(row.flags),
+      baseName(row.path),
+      row.symlink,
+      BigInt(row.uid),
+      BigInt(row.gid),
+      xattrs,
     );
     for (const chunk of chunks) this.insertChunk.run(key.hi, key.lo, BigInt(chunk.offset), BigInt(chunk.size), chunk.digest);
   }
@@ -162,7 +193,9 @@ export class CatalogWriter {
     }
     const stays = 'NOT EXISTS (SELECT 1 FROM gone WHERE hi = md5path_1 AND lo = md5path_2)';
     this.db.exec(`INSERT INTO catalog (${COLUMNS.join(', ')}) SELECT ${source} FROM old.catalog WHERE ${stays} ORDER BY rowid`);
-    this.db.exec(`INSERT INTO chunks (md5path_1, md5path_2, offset, size, hash) SELECT md5path_1, md5path_2, offset, size, hash FROM old.chunks WHERE ${stays} ORDER BY rowid`);
+    this.db.exec(
+      `INSERT INTO chunks (md5path_1, md5path_2, offset, size, hash) SELECT md5path_1, md5path_2, offset, size, hash FROM old.chunks WHERE ${stays} ORDER BY rowid`,
+    );
     const lost = this.keepMountpoints('nested_catalogs', without);
     this.keepMountpoints('bind_mountpoints', without);
     this.group = Number((this.db.prepare('SELECT coalesce(max(hardlinks >> 32), 0) AS top FROM catalog').get() as { top: number }).top);
@@ -178,7 +211,9 @@ export class CatalogWriter {
 
   /** Takes a name out of a group of hard links: the names that stay count one less. */
   shrinkGroup(group: number): void {
-    this.db.prepare('UPDATE catalog SET hardlinks = CASE WHEN hardlinks & 0xffffffff > 2 THEN hardlinks - 1 ELSE 1 END WHERE hardlinks >> 32 = ?').run(group);
+    this.db
+      .prepare('UPDATE catalog SET hardlinks = CASE WHEN hardlinks & 0xffffffff > 2 THEN hardlinks - 1 ELSE 1 END WHERE hardlinks >> 32 = ?')
+      .run(group);
   }
 
   /** Completes the file and closes it. */
@@ -230,18 +265,27 @@ export class CatalogWriter {
   }
 
   private sameRows(table: string, columns: string): boolean {
-    const { mine, theirs } = this.db.prepare(`SELECT (SELECT count(*) FROM main.${table}) AS mine, (SELECT count(*) FROM old.${table}) AS theirs`).get() as {
+    const { mine, theirs } = this.db
+      .prepare(`SELECT (SELECT count(*) FROM main.${table}) AS mine, (SELECT count(*) FROM old.${table}) AS theirs`)
+      .get() as {
       mine: number;
       theirs: number;
     };
     // Keys are unique in both, so with equal counts one direction is enough.
-    return mine === theirs && this.db.prepare(`SELECT ${columns} FROM main.${table} EXCEPT SELECT ${columns} FROM old.${table} LIMIT 1`).get() === undefined;
+    return (
+      mine === theirs &&
+      this.db.prepare(`SELECT ${columns} FROM main.${table} EXCEPT SELECT ${columns} FROM old.${table} LIMIT 1`).get() === undefined
+    );
   }
 
   private keepMountpoints(table: string, without: Buffer | undefined): Array<{ path: Buffer; hash: string }> {
     const present = this.db.prepare('SELECT 1 FROM old.sqlite_master WHERE name = ?').get(table);
     if (present === undefined) return [];
-    const rows = this.db.prepare(`SELECT CAST(path AS BLOB) AS path, sha1 AS hash, size FROM old.${table} ORDER BY rowid`).all() as Array<{ path: Buffer; hash: string; size: number }>;
+    const rows = this.db.prepare(`SELECT CAST(path AS BLOB) AS path, sha1 AS hash, size FROM old.${table} ORDER BY rowid`).all() as Array<{
+      path: Buffer;
+      hash: string;
+      size: number;
+    }>;
     const insert = this.db.prepare(`INSERT INTO ${table} (path, sha1, size) VALUES (CAST(? AS TEXT), ?, ?)`);
     const lost: Array<{ path: Buffer; hash: string }> = [];
     for (const { path, hash, size } of rows) {
@@ -260,9 +304,13 @@ export class CatalogWriter {
     this.subtree = addCounters(this.subtree, total, sign);
     const negative = COUNTERS.find((name) => this.subtree[name] < 0);
     if (negative !== undefined) {
-      throw new Failure('CATALOG_INVALID', `the counter subtree_${negative} of the catalog at /${this.prefix.toString().slice(1)} is lower than those of the catalogs in it`, {
-        next: 'run `repo check`',
-      });
+      throw new Failure(
+        'CATALOG_INVALID',
+        `the counter subtree_${negative} of the catalog at /${this.prefix.toString().slice(1)} is lower than those of the catalogs in it`,
+        {
+          next: 'run `repo check`',
+        },
+      );
     }
   }
 }
@@ -280,4 +328,3 @@ export const DIRECTORY_FLAGS = {
   mountpoint: FLAG.directory | FLAG.nestedMountpoint,
   nestedRoot: FLAG.directory | FLAG.nestedRoot,
 } as const;
-

@@ -6,7 +6,20 @@
 import Sqlite from 'better-sqlite3';
 import { Failure } from '../error';
 import type { CatalogEntry } from '../cvmfs/catalog';
-import { compression, FLAG, hashAlgorithm, isBind, isChunked, isDirectory, isExternal, isNestedMountpoint, isNestedRoot, isRegular, isSpecial, isSymlink } from '../cvmfs/flags';
+import {
+  compression,
+  FLAG,
+  hashAlgorithm,
+  isBind,
+  isChunked,
+  isDirectory,
+  isExternal,
+  isNestedMountpoint,
+  isNestedRoot,
+  isRegular,
+  isSpecial,
+  isSymlink,
+} from '../cvmfs/flags';
 import type { ContentHash } from '../cvmfs/hash';
 import type { ObjectId } from '../cvmfs/object';
 import { NO_PARENT, pathKey, samePathKey } from '../cvmfs/path-key';
@@ -47,8 +60,17 @@ export async function checkCatalog(opened: PublishedCatalog, expected: CatalogEx
   const references = new Map(catalog.nested().map((nested) => [`${nested.bind} ${nested.path.toString('latin1')}`, nested]));
   let entries = 1;
   // Depth first, with the names still to come of a page at a time; the stack is as deep as the tree.
-  const stack: Array<{ path: Buffer; after: number; groups: Map<number, CatalogEntry[]>; subdirectories: number; marker: boolean; entry: CatalogEntry; page: CatalogEntry[] }> = [];
-  const push = (path: Buffer, entry: CatalogEntry): void => void stack.push({ path, after: 0, groups: new Map(), subdirectories: 0, marker: false, entry, page: [] });
+  const stack: Array<{
+    path: Buffer;
+    after: number;
+    groups: Map<number, CatalogEntry[]>;
+    subdirectories: number;
+    marker: boolean;
+    entry: CatalogEntry;
+    page: CatalogEntry[];
+  }> = [];
+  const push = (path: Buffer, entry: CatalogEntry): void =>
+    void stack.push({ path, after: 0, groups: new Map(), subdirectories: 0, marker: false, entry, page: [] });
   push(top, catalog.rootEntry());
   for (let level = stack[stack.length - 1]; level !== undefined; level = stack[stack.length - 1]) {
     if (level.page.length === 0) level.page = catalog.children(pathKey(level.path), level.after, PAGE_ROWS);
@@ -56,7 +78,8 @@ export async function checkCatalog(opened: PublishedCatalog, expected: CatalogEx
     if (entry === undefined) {
       stack.pop();
       checkGroups(level.path, level.groups, visitor);
-      if (level.path.equals(top) && top.length > 0 && !level.marker) visitor.fault(top, 'it is the root of a nested catalog and has no .cvmfscatalog');
+      if (level.path.equals(top) && top.length > 0 && !level.marker)
+        visitor.fault(top, 'it is the root of a nested catalog and has no .cvmfscatalog');
       if (!level.path.equals(top) && level.marker) visitor.fault(level.path, 'it has a .cvmfscatalog and is not the root of a nested catalog');
       continue;
     }
@@ -136,9 +159,11 @@ function checkCounters(opened: PublishedCatalog, fault: (what: string) => void):
 function checkFlags(path: Buffer, entry: CatalogEntry, visitor: CatalogVisitor): void {
   const { flags } = entry;
   if ((isSymlink(flags) || isSpecial(flags)) && entry.hash !== null) visitor.fault(path, 'it is no file and has an object');
-  if (isDirectory(flags) && (entry.hash !== null || (flags & (FLAG.regular | FLAG.symlink | FLAG.special)) !== 0)) visitor.fault(path, 'it is a directory and something else too');
+  if (isDirectory(flags) && (entry.hash !== null || (flags & (FLAG.regular | FLAG.symlink | FLAG.special)) !== 0))
+    visitor.fault(path, 'it is a directory and something else too');
   // The stock publisher writes 0 for links that come from archives, and clients show the target's length.
-  if (isSymlink(flags) && entry.size !== 0 && entry.size !== entry.symlink.length) visitor.fault(path, `its size is ${entry.size}, and its target has ${entry.symlink.length} bytes`);
+  if (isSymlink(flags) && entry.size !== 0 && entry.size !== entry.symlink.length)
+    visitor.fault(path, `its size is ${entry.size}, and its target has ${entry.symlink.length} bytes`);
   if (entry.xattrs !== null && parseXattrs(entry.xattrs).length !== entry.xattrs[1]) visitor.fault(path, 'its extended attributes are damaged');
 }
 
@@ -166,9 +191,11 @@ function checkGroups(path: Buffer, groups: Map<number, CatalogEntry[]>, visitor:
   for (const [group, names] of groups) {
     const first = names[0]!;
     const at = joinPath(path, first.name);
-    if (names.some((name) => name.linkCount !== names.length)) visitor.fault(at, `its group of hard links, ${group}, has ${names.length} names and says ${first.linkCount}`);
+    if (names.some((name) => name.linkCount !== names.length))
+      visitor.fault(at, `its group of hard links, ${group}, has ${names.length} names and says ${first.linkCount}`);
     const same = (name: CatalogEntry): boolean =>
-      (['flags', 'mode', 'uid', 'gid', 'size', 'mtime', 'mtimeNs'] as const).every((field) => name[field] === first[field]) && (name.hash?.equals(first.hash ?? Buffer.alloc(0)) ?? first.hash === null);
+      (['flags', 'mode', 'uid', 'gid', 'size', 'mtime', 'mtimeNs'] as const).every((field) => name[field] === first[field]) &&
+      (name.hash?.equals(first.hash ?? Buffer.alloc(0)) ?? first.hash === null);
     if (!names.every(same)) visitor.fault(at, `the names of its group of hard links, ${group}, are not one file`);
   }
 }

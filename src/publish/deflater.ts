@@ -30,7 +30,7 @@ const SELF_CHECK = 'f7c88cd248c4c82200e17f3fb1770eef52f2249b';
 export function selfCheckInput(): Buffer {
   const bytes = Buffer.alloc(96 * 1024);
   let state = 20170401;
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     state = (Math.imul(state, 1103515245) + 12345) >>> 0;
     const word = (state >>> 16) % 211;
     for (let i = 0; i < 2 + (word % 7) && at < bytes.length; i++) bytes[at++] = 97 + ((word * 7 + i * i) % 26);

@@ -111,7 +111,9 @@ export class DirectorySource implements SourceTree {
       ...(type === 'symlink' ? { target: fs.readlinkSync(short, { encoding: 'buffer' }) } : {}),
       ...(device ? { device: stat.rdev } : {}),
       ...(type !== 'directory' && stat.nlink > 1n ? { link: { file: `${stat.dev}:${stat.ino}`, count: Number(stat.nlink) } } : {}),
-      ...(type === 'file' ? { content: { file: local, offset: 0, length: Number(stat.size), expect: { inode: stat.ino, mtimeNs: stat.mtimeNs } } } : {}),
+      ...(type === 'file'
+        ? { content: { file: local, offset: 0, length: Number(stat.size), expect: { inode: stat.ino, mtimeNs: stat.mtimeNs } } }
+        : {}),
     };
   }
 }

@@ -48,7 +48,8 @@ export class DirectoryStorage implements Storage {
   }
 
   async lock(): Promise<Lock> {
-    if ((await this.size('data')) === undefined) throw new Failure('NOT_FOUND', `there is no repository in ${this.place}`, { next: 'make one with `repo create`' });
+    if ((await this.size('data')) === undefined)
+      throw new Failure('NOT_FOUND', `there is no repository in ${this.place}`, { next: 'make one with `repo create`' });
     let handle: fs.promises.FileHandle;
     try {
       await this.prepare(); // a copy of a repository often comes without its scratch folder

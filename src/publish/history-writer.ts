@@ -37,10 +37,14 @@ export interface NewRevision {
 /** INVALID_ARGUMENT for what is no tag's name or description. */
 export function checkTag(tag: string, message = ''): void {
   if (!/^[A-Za-z0-9._/:-]+$/.test(tag) || tag.length > MAX_TAG_BYTES) {
-    throw new Failure('INVALID_ARGUMENT', `${JSON.stringify(tag.slice(0, 80))} is not a tag`, { next: 'a tag has letters, digits and - _ . / : only' });
+    throw new Failure('INVALID_ARGUMENT', `${JSON.stringify(tag.slice(0, 80))} is not a tag`, {
+      next: 'a tag has letters, digits and - _ . / : only',
+    });
   }
-  if (tag === TRUNK || tag === TRUNK_PREVIOUS) throw new Failure('INVALID_ARGUMENT', `the tag ${tag} is kept by every publish itself`, { next: 'choose another name' });
-  if (Buffer.byteLength(message) > MAX_DESCRIPTION_BYTES) throw new Failure('INVALID_ARGUMENT', `the message has more than ${MAX_DESCRIPTION_BYTES} bytes`);
+  if (tag === TRUNK || tag === TRUNK_PREVIOUS)
+    throw new Failure('INVALID_ARGUMENT', `the tag ${tag} is kept by every publish itself`, { next: 'choose another name' });
+  if (Buffer.byteLength(message) > MAX_DESCRIPTION_BYTES)
+    throw new Failure('INVALID_ARGUMENT', `the message has more than ${MAX_DESCRIPTION_BYTES} bytes`);
 }
 
 /** Turns the history in `file` (absent: the first one) into that of the new revision. */
@@ -59,7 +63,9 @@ export function writeHistory(file: string, fqrn: string, previous: ContentHash |
     if (fresh) property.run('fqrn', fqrn);
     if (previous !== undefined) property.run('previous_revision', formatHash(previous));
 
-    const insert = db.prepare("INSERT INTO tags (name, hash, revision, timestamp, channel, description, size, branch) VALUES (?, ?, ?, ?, 0, ?, ?, '')");
+    const insert = db.prepare(
+      "INSERT INTO tags (name, hash, revision, timestamp, channel, description, size, branch) VALUES (?, ?, ?, ?, 0, ?, ?, '')",
+    );
     const add = (name: string, description: string): void => {
       insert.run(name, formatHash(revision.rootHash), BigInt(revision.revision), BigInt(revision.timestamp), description, BigInt(revision.rootSize));
     };

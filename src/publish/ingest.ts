@@ -95,7 +95,7 @@ function differs(fd: number, content: Content): boolean {
 function copy(fd: number, content: Content, job: IngestJob, writer: PieceWriter): boolean {
   block ??= Buffer.allocUnsafeSlow(BLOCK_BYTES);
   const detector = job.chunks !== null && content.length > job.chunks.min ? new ChunkDetector(job.chunks) : undefined;
-  for (let done = 0; done < content.length; ) {
+  for (let done = 0; done < content.length;) {
     const got = fs.readSync(fd, block, 0, Math.min(BLOCK_BYTES, content.length - done), content.offset + done);
     if (got === 0) return false;
     const bytes = block.subarray(0, got);
@@ -171,7 +171,7 @@ class PieceWriter {
       this.spool = { file, fd: fs.openSync(file, 'wx'), size: 0 };
     }
     for (const bytes of this.held) {
-      for (let at = 0; at < bytes.length; ) at += fs.writeSync(this.spool.fd, bytes, at);
+      for (let at = 0; at < bytes.length;) at += fs.writeSync(this.spool.fd, bytes, at);
       this.spool.size += bytes.length;
     }
     this.held = [];

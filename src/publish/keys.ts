@@ -36,12 +36,16 @@ function keyFile(directory: string, fqrn: string, kind: 'masterkey' | 'pub' | 'k
 export async function generateKeys(directory: string, fqrn: string, now: Date, random: (bytes: number) => Buffer): Promise<void> {
   for (const kind of ['masterkey', 'pub', 'key', 'crt'] as const) {
     const file = keyFile(directory, fqrn, kind);
-    if (fs.existsSync(file)) throw new Failure('ALREADY_EXISTS', `the key file ${file} exists`, { next: 'keys are never overwritten: choose another folder, or move them away' });
+    if (fs.existsSync(file))
+      throw new Failure('ALREADY_EXISTS', `the key file ${file} exists`, {
+        next: 'keys are never overwritten: choose another folder, or move them away',
+      });
   }
   const generate = promisify(generateKeyPair);
   const [master, signing] = await Promise.all([generate('rsa', { modulusLength: MODULUS_BITS }), generate('rsa', { modulusLength: MODULUS_BITS })]);
   const privatePem = (key: KeyObject): string => key.export({ type: 'pkcs1', format: 'pem' }) as string;
-  const write = (kind: 'masterkey' | 'pub' | 'key' | 'crt', text: string, mode: number): void => fs.writeFileSync(keyFile(directory, fqrn, kind), text, { flag: 'wx', mode });
+  const write = (kind: 'masterkey' | 'pub' | 'key' | 'crt', text: string, mode: number): void =>
+    fs.writeFileSync(keyFile(directory, fqrn, kind), text, { flag: 'wx', mode });
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   write('masterkey', privatePem(master.privateKey), 0o400);
   write('pub', master.publicKey.export({ type: 'spki', format: 'pem' }) as string, 0o444);
@@ -73,7 +77,9 @@ export function readSigningKeys(directory: string, fqrn: string): SigningKeys {
   const certificate = parseCertificate(certificatePem, (why) => new Failure('CERTIFICATE_INVALID', `the certificate ${file}: ${why}`));
   const own = createPublicKey(key).export({ type: 'spki', format: 'der' });
   if (!certificate.publicKey.export({ type: 'spki', format: 'der' }).equals(own)) {
-    throw new Failure('KEY_INVALID', `the certificate ${file} is not for the key beside it`, { next: 'give the folder in which both belong together' });
+    throw new Failure('KEY_INVALID', `the certificate ${file} is not for the key beside it`, {
+      next: 'give the folder in which both belong together',
+    });
   }
   return { key, certificate, certificatePem };
 }
@@ -105,7 +111,8 @@ function read(file: string): Buffer {
   try {
     size = fs.statSync(file).size;
   } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') throw new Failure('NOT_FOUND', `the key file ${file} does not exist`, { next: 'see whether --keys and the repository name are right' });
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new Failure('NOT_FOUND', `the key file ${file} does not exist`, { next: 'see whether --keys and the repository name are right' });
     throw Failure.from(err, `cannot read ${file}`);
   }
   if (size > MAX_KEY_BYTES) throw new Failure('KEY_INVALID', `${file} has ${size} bytes and is no key`);

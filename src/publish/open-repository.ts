@@ -45,18 +45,23 @@ export async function openRepository(input: OpenRepositoryInput): Promise<OpenRe
   if (bytes === undefined) throw new Failure('NOT_FOUND', `there is no repository in ${storage.place}`, { next: 'make one with `repo create`' });
   const manifest = checkManifest({ source: storage.place, fqrn, manifest: bytes });
   const pem = await unpackToBuffer(storage, { hash: manifest.certificate, kind: 'certificate', compression: 'zlib' }, MAX_CERTIFICATE_BYTES);
-  const refuse = (why: string): Failure => new Failure('MANIFEST_INVALID', `manifest of ${fqrn} in ${storage.place}: ${why}`, { next: 'run `repo check`' });
+  const refuse = (why: string): Failure =>
+    new Failure('MANIFEST_INVALID', `manifest of ${fqrn} in ${storage.place}: ${why}`, { next: 'run `repo check`' });
   const letter = openLetter(bytes, refuse);
-  if (!verifyManifestHash(letter.hash, letter.signature, parseCertificate(pem).publicKey)) throw refuse('its signature is not by the key of its certificate');
+  if (!verifyManifestHash(letter.hash, letter.signature, parseCertificate(pem).publicKey))
+    throw refuse('its signature is not by the key of its certificate');
   await checkWhitelist(input);
 
   const historyFile = workDir.file('history');
-  if (manifest.history !== undefined) await unpackToFile(storage, { hash: manifest.history, kind: 'history', compression: 'zlib' }, historyFile, MAX_HISTORY_BYTES);
+  if (manifest.history !== undefined)
+    await unpackToFile(storage, { hash: manifest.history, kind: 'history', compression: 'zlib' }, historyFile, MAX_HISTORY_BYTES);
   const reflogFile = workDir.file('reflog');
   const reflog = await storage.read(REFLOG_NAME, MAX_REFLOG_BYTES);
-  if (reflog === undefined) throw new Failure('FAILED_PRECONDITION', `${REFLOG_NAME} is missing in ${storage.place}`, { next: 'restore it from a copy' });
+  if (reflog === undefined)
+    throw new Failure('FAILED_PRECONDITION', `${REFLOG_NAME} is missing in ${storage.place}`, { next: 'restore it from a copy' });
   fs.writeFileSync(reflogFile, reflog);
-  if (!readReflog(reflogFile, fqrn).has(formatHash(manifest.rootHash))) input.warn(`the reflog of ${fqrn} does not know revision ${manifest.revision}: was it replaced?`);
+  if (!readReflog(reflogFile, fqrn).has(formatHash(manifest.rootHash)))
+    input.warn(`the reflog of ${fqrn} does not know revision ${manifest.revision}: was it replaced?`);
   return { manifest, historyFile, reflogFile };
 }
 
@@ -64,20 +69,28 @@ export async function openRepository(input: OpenRepositoryInput): Promise<OpenRe
 async function checkWhitelist(input: OpenRepositoryInput): Promise<void> {
   const { storage, fqrn, keys, now } = input;
   const bytes = await storage.read(WHITELIST_NAME, MAX_WHITELIST_BYTES);
-  const refuse = (why: string): Failure => new Failure('WHITELIST_INVALID', `whitelist of ${fqrn} in ${storage.place}: ${why}`, { next: 'sign a new one with the master key' });
+  const refuse = (why: string): Failure =>
+    new Failure('WHITELIST_INVALID', `whitelist of ${fqrn} in ${storage.place}: ${why}`, { next: 'sign a new one with the master key' });
   if (bytes === undefined) throw refuse('it is missing');
   const whitelist = parseWhitelist(bytes, refuse);
   if (whitelist.fqrn !== fqrn) throw refuse(`it is that of ${whitelist.fqrn}`);
   const publicKey = readPublicKey(input.keysDir, fqrn);
   if (publicKey !== undefined) {
     const letter = openLetter(bytes, refuse);
-    if (!verifyWhitelistHash(letter.hash, letter.signature, createPublicKey(publicKey))) throw refuse('its signature is not by the master key in the keys folder');
+    if (!verifyWhitelistHash(letter.hash, letter.signature, createPublicKey(publicKey)))
+      throw refuse('its signature is not by the master key in the keys folder');
   }
   if (!whitelist.fingerprints.some((listed) => sameHash(listed, certificateFingerprint(keys.certificate, listed.algorithm)))) {
-    throw new Failure('KEY_INVALID', `the certificate in ${input.keysDir} is not on the whitelist of ${fqrn}, so no client would accept the revision`, {
-      next: 'give the keys of this repository, or sign a new whitelist',
-    });
+    throw new Failure(
+      'KEY_INVALID',
+      `the certificate in ${input.keysDir} is not on the whitelist of ${fqrn}, so no client would accept the revision`,
+      {
+        next: 'give the keys of this repository, or sign a new whitelist',
+      },
+    );
   }
-  if (now >= whitelist.validUntil) input.warn(`the whitelist of ${fqrn} expired at ${whitelist.validUntil.toISOString()}: clients refuse the repository until it is signed anew`);
-  else if (whitelist.validUntil.getTime() - now.getTime() < EXPIRY_WARNING_MS) input.warn(`the whitelist of ${fqrn} expires at ${whitelist.validUntil.toISOString()}`);
+  if (now >= whitelist.validUntil)
+    input.warn(`the whitelist of ${fqrn} expired at ${whitelist.validUntil.toISOString()}: clients refuse the repository until it is signed anew`);
+  else if (whitelist.validUntil.getTime() - now.getTime() < EXPIRY_WARNING_MS)
+    input.warn(`the whitelist of ${fqrn} expires at ${whitelist.validUntil.toISOString()}`);
 }

@@ -47,7 +47,9 @@ export function readReflog(file: string, fqrn: string): Map<string, number> {
     const owner = database.pairs('properties', 'key', 'value').get('fqrn')?.toString();
     if (owner !== fqrn) throw refuse(`is that of ${JSON.stringify(owner?.slice(0, 80))}`);
     database.require('refs', ['hash', 'type']);
-    const statement = database.prepare(`SELECT CASE WHEN octet_length(hash) <= 64 THEN hash END, type FROM refs NOT INDEXED LIMIT ${MAX_REFERENCES}`).raw();
+    const statement = database
+      .prepare(`SELECT CASE WHEN octet_length(hash) <= 64 THEN hash END, type FROM refs NOT INDEXED LIMIT ${MAX_REFERENCES}`)
+      .raw();
     const rows = database.run(() => statement.all()) as Array<[string | null, number]>;
     return new Map(rows.map(([hash, type]) => [hash ?? '', type]));
   } finally {

@@ -127,7 +127,8 @@ class Check {
       await this.reflog(manifest);
       await this.revision(manifest.rootHash, { revision: manifest.revision, size: manifest.rootSize }, `revision ${manifest.revision}`);
       for (const tag of this.options.tags === false ? [] : tags) {
-        if (!sameHash(tag.rootHash, manifest.rootHash)) await this.revision(tag.rootHash, { revision: tag.revision, size: tag.rootSize }, `tag ${tag.name}`);
+        if (!sameHash(tag.rootHash, manifest.rootHash))
+          await this.revision(tag.rootHash, { revision: tag.revision, size: tag.rootSize }, `tag ${tag.name}`);
       }
     }
     const { fqrn, catalogs, entries, objects, bytes, findings, faults } = this;
@@ -151,14 +152,19 @@ class Check {
 
   private async trust(): Promise<TrustedManifest | undefined> {
     const bytes = await this.storage.read(MANIFEST_NAME, MAX_MANIFEST_BYTES);
-    if (bytes === undefined) throw new Failure('NOT_FOUND', `there is no repository in ${this.storage.place}`, { next: 'see whether --storage is right' });
+    if (bytes === undefined)
+      throw new Failure('NOT_FOUND', `there is no repository in ${this.storage.place}`, { next: 'see whether --storage is right' });
     const input = { source: this.storage.place, fqrn: this.fqrn, manifest: bytes };
     const manifest = await this.part(MANIFEST_NAME, async () => checkManifest(input));
     if (manifest === undefined) return undefined;
     await this.part('trust chain', async () => {
       const whitelist = await this.storage.read(WHITELIST_NAME, MAX_WHITELIST_BYTES);
       if (whitelist === undefined) throw new Failure('WHITELIST_INVALID', `${WHITELIST_NAME} is missing`);
-      const certificate = await unpackToBuffer(this.storage, { hash: manifest.certificate, kind: 'certificate', compression: 'zlib' }, MAX_CERTIFICATE_BYTES);
+      const certificate = await unpackToBuffer(
+        this.storage,
+        { hash: manifest.certificate, kind: 'certificate', compression: 'zlib' },
+        MAX_CERTIFICATE_BYTES,
+      );
       this.objects += 1;
       verifyTrust({ ...input, whitelist, certificate, masterKeys: this.options.masterKeys, blacklists: [], now: this.now });
     });
@@ -179,7 +185,8 @@ class Check {
     if (history === undefined) return [];
     if (history.fqrn !== this.fqrn) this.report('fault', 'history', `it is that of ${String(history.fqrn)}`);
     const trunk = history.byName('trunk');
-    if (trunk !== undefined && !sameHash(trunk.rootHash, manifest.rootHash)) this.report('fault', 'history', `its tag trunk is ${formatHash(trunk.rootHash)} and not the newest revision`);
+    if (trunk !== undefined && !sameHash(trunk.rootHash, manifest.rootHash))
+      this.report('fault', 'history', `its tag trunk is ${formatHash(trunk.rootHash)} and not the newest revision`);
     const { previous } = history;
     if (previous !== undefined && (await this.storage.size(objectPath({ hash: previous, kind: 'history', compression: 'zlib' }))) === undefined) {
       this.report('remark', 'history', `the history before it, ${formatHash(previous)}, is gone`);
@@ -223,25 +230,34 @@ class Check {
         ['metainfo', manifest.metainfo, REFERENCE_TYPES.metainfo],
       ];
       for (const [what, hash, type] of wanted) {
-        if (hash !== undefined && references.get(formatHash(hash)) !== type) this.report('fault', REFLOG_NAME, `it does not know the ${what} of the newest revision`);
+        if (hash !== undefined && references.get(formatHash(hash)) !== type)
+          this.report('fault', REFLOG_NAME, `it does not know the ${what} of the newest revision`);
       }
       const letters: Record<number, ObjectId['kind']> = { 0: 'catalog', 1: 'certificate', 2: 'history', 3: 'metainfo' };
       for (const [text, type] of references) {
         const kind = letters[type];
         const hash = kind === undefined ? undefined : parseOrUndefined(text);
-        if (kind === undefined || hash === undefined) this.report('fault', REFLOG_NAME, `it has an entry that is no reference: ${JSON.stringify(text.slice(0, 80))}, type ${type}`);
-        else if ((await this.storage.size(objectPath({ hash, kind, compression: 'zlib' }))) === undefined) this.report('fault', REFLOG_NAME, `its ${kind} ${text} is not there`);
+        if (kind === undefined || hash === undefined)
+          this.report('fault', REFLOG_NAME, `it has an entry that is no reference: ${JSON.stringify(text.slice(0, 80))}, type ${type}`);
+        else if ((await this.storage.size(objectPath({ hash, kind, compression: 'zlib' }))) === undefined)
+          this.report('fault', REFLOG_NAME, `its ${kind} ${text} is not there`);
       }
     });
   }
 
   private async revision(hash: ContentHash, expected: { revision: number; size: number }, where: string): Promise<void> {
     const root = await this.catalog({ hash, size: expected.size, path: Buffer.alloc(0), mountpoint: undefined }, where, [], 0);
-    if (root !== undefined && root.revision !== expected.revision) this.report('fault', where, `its root catalog says revision ${root.revision}, not ${expected.revision}`);
+    if (root !== undefined && root.revision !== expected.revision)
+      this.report('fault', where, `its root catalog says revision ${root.revision}, not ${expected.revision}`);
   }
 
   /** Checks a catalog and all below it; resolves to what its parent counts, undefined when it cannot be read. */
-  private async catalog(expectation: CatalogExpectation, where: string, above: readonly string[], depth: number): Promise<{ revision: number; total: Counters } | undefined> {
+  private async catalog(
+    expectation: CatalogExpectation,
+    where: string,
+    above: readonly string[],
+    depth: number,
+  ): Promise<{ revision: number; total: Counters } | undefined> {
     const text = formatHash(expectation.hash);
     const place = `${where}, catalog ${text} at ${shownPath(expectation.path)}`;
     if (above.includes(text) || depth > MAX_DEPTH) {
@@ -260,7 +276,14 @@ class Check {
     }
   }
 
-  private async contents(opened: PublishedCatalog, expectation: CatalogExpectation, where: string, place: string, above: readonly string[], depth: number): Promise<void> {
+  private async contents(
+    opened: PublishedCatalog,
+    expectation: CatalogExpectation,
+    where: string,
+    place: string,
+    above: readonly string[],
+    depth: number,
+  ): Promise<void> {
     this.catalogs += 1;
     this.objects += 1;
     const below: CatalogExpectation[] = [];

@@ -11,6 +11,7 @@ import { sealLetter } from '../cvmfs/letter';
 import { checkRepositoryName } from '../cvmfs/repository-name';
 import { signWhitelistHash } from '../cvmfs/signature';
 import { parseWhitelist, serializeWhitelist } from '../cvmfs/whitelist';
+import { closeCatalog } from './catalog-store';
 import { CatalogWriter, DIRECTORY_FLAGS } from './catalog-writer';
 import { DirectoryStorage } from './directory-storage';
 import { createIngestPool } from './ingest-pool';
@@ -21,7 +22,6 @@ import type { PublishWorld } from './publish-world';
 import { MANIFEST_NAME, WHITELIST_NAME, writeRevision } from './revision-writer';
 import { storageDirectory } from './storage';
 import type { Storage } from './storage';
-import { closeCatalog } from './tree-writer';
 import { WorkDir } from './work-dir';
 
 export interface CreateOptions {
@@ -82,11 +82,31 @@ export async function createRepository(options: CreateOptions, world: PublishWor
 
     const writer = new CatalogWriter(workDir.file('catalog'), Buffer.alloc(0));
     writer.insert({
-      path: Buffer.alloc(0), flags: DIRECTORY_FLAGS.plain, hash: null, size: 4096, mode: 0o040755, mtime: timestamp, mtimeNs: null,
-      linkCount: 2, hardlinkGroup: 0, uid: 0, gid: 0, symlink: Buffer.alloc(0), xattrs: null,
+      path: Buffer.alloc(0),
+      flags: DIRECTORY_FLAGS.plain,
+      hash: null,
+      size: 4096,
+      mode: 0o040755,
+      mtime: timestamp,
+      mtimeNs: null,
+      linkCount: 2,
+      hardlinkGroup: 0,
+      uid: 0,
+      gid: 0,
+      symlink: Buffer.alloc(0),
+      xattrs: null,
     });
     const root = await closeCatalog(
-      { storage, workDir, pool, algorithm, now: timestamp, totals: { entries: 0, files: 0, bytes: 0, newObjects: 0, newBytes: 0, catalogs: 0 }, step, storing: new Map() },
+      {
+        storage,
+        workDir,
+        pool,
+        algorithm,
+        now: timestamp,
+        totals: { entries: 0, files: 0, bytes: 0, newObjects: 0, newBytes: 0, catalogs: 0 },
+        step,
+        storing: new Map(),
+      },
       writer,
       undefined,
       { revision: 1, ttlSeconds, extra: new Map() },
@@ -97,13 +117,26 @@ export async function createRepository(options: CreateOptions, world: PublishWor
       { storage, workDir, fqrn, algorithm, keys, step },
       {
         manifest: {
-          rootHash: root.hash, rootSize: root.bytes, ttlSeconds, revision: 1, garbageCollectable: options.garbageCollectable ?? true, alternativePath: false, publishedAt: timestamp,
+          rootHash: root.hash,
+          rootSize: root.bytes,
+          ttlSeconds,
+          revision: 1,
+          garbageCollectable: options.garbageCollectable ?? true,
+          alternativePath: false,
+          publishedAt: timestamp,
         },
         metainfo: Buffer.from(JSON.stringify(metainfo(fqrn, options.metainfo))),
         reflogFile: workDir.file('reflog'),
       },
     );
-    return { fqrn, revision: 1, rootHash: formatHash(root.hash), storage: storage.place, publicKeyFile: path.join(path.resolve(options.keys), `${fqrn}.pub`), whitelistExpires };
+    return {
+      fqrn,
+      revision: 1,
+      rootHash: formatHash(root.hash),
+      storage: storage.place,
+      publicKeyFile: path.join(path.resolve(options.keys), `${fqrn}.pub`),
+      whitelistExpires,
+    };
   } finally {
     workDir.remove();
     await lock.release();
@@ -111,7 +144,10 @@ export async function createRepository(options: CreateOptions, world: PublishWor
 }
 
 /** Signs the whitelist anew, with the same certificate fingerprints and that of the key at hand. Resolves to its end. */
-export async function resignWhitelist(options: Pick<CreateOptions, 'fqrn' | 'storage' | 'keys' | 'whitelistDays'>, world: PublishWorld = systemWorld): Promise<Date> {
+export async function resignWhitelist(
+  options: Pick<CreateOptions, 'fqrn' | 'storage' | 'keys' | 'whitelistDays'>,
+  world: PublishWorld = systemWorld,
+): Promise<Date> {
   const fqrn = checkRepositoryName(options.fqrn);
   const days = checkDays(options.whitelistDays);
   const storage = new DirectoryStorage(storageDirectory(options.storage));
@@ -125,11 +161,22 @@ export async function resignWhitelist(options: Pick<CreateOptions, 'fqrn' | 'sto
   }
 }
 
-async function writeWhitelist(storage: Storage, keysDir: string, fqrn: string, keys: SigningKeys, algorithm: Algorithm, now: Date, days: number): Promise<Date> {
+async function writeWhitelist(
+  storage: Storage,
+  keysDir: string,
+  fqrn: string,
+  keys: SigningKeys,
+  algorithm: Algorithm,
+  now: Date,
+  days: number,
+): Promise<Date> {
   const master = readMasterKey(keysDir, fqrn);
   const expires = new Date(now.getTime() + days * 86_400_000);
   const text = serializeWhitelist({ created: now, expires, fqrn, fingerprints: [certificateFingerprint(keys.certificate, algorithm)] });
-  await storage.putMutable(WHITELIST_NAME, sealLetter(text, algorithm, (hash) => signWhitelistHash(hash, master)));
+  await storage.putMutable(
+    WHITELIST_NAME,
+    sealLetter(text, algorithm, (hash) => signWhitelistHash(hash, master)),
+  );
   return expires;
 }
 
@@ -142,5 +189,15 @@ function checkDays(days = DEFAULT_WHITELIST_DAYS): number {
 
 /** The usual keys (spec 1.4), so that readers find them all. */
 function metainfo(fqrn: string, given: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
-  return { administrator: '', email: '', organisation: '', description: fqrn, url: '', 'recommended-stratum0': '', 'recommended-stratum1s': [], custom: {}, ...given };
+  return {
+    administrator: '',
+    email: '',
+    organisation: '',
+    description: fqrn,
+    url: '',
+    'recommended-stratum0': '',
+    'recommended-stratum1s': [],
+    custom: {},
+    ...given,
+  };
 }

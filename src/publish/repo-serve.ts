@@ -62,14 +62,17 @@ export async function serveRepository(options: ServeOptions): Promise<Repository
     throw new Failure('NOT_FOUND', `there is no repository in ${directory}`, { next: 'make one with `repo create`' });
   }
   const host = options.host ?? '127.0.0.1';
-  const server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: IDLE_TIMEOUT_MS }, (request, response) => {
-    if (options.accessLog !== undefined) logWhenDone(request, response, options.accessLog, options.now ?? Date.now);
-    answer(directory, fqrn, request, response).catch((err: unknown) => {
-      // Half an answer can only be broken off; the client sees a short transfer and asks again.
-      if (response.headersSent) response.destroy();
-      else refuse(response, 500, Failure.from(err).message);
-    });
-  });
+  const server = http.createServer(
+    { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: IDLE_TIMEOUT_MS },
+    (request, response) => {
+      if (options.accessLog !== undefined) logWhenDone(request, response, options.accessLog, options.now ?? Date.now);
+      answer(directory, fqrn, request, response).catch((err: unknown) => {
+        // Half an answer can only be broken off; the client sees a short transfer and asks again.
+        if (response.headersSent) response.destroy();
+        else refuse(response, 500, Failure.from(err).message);
+      });
+    },
+  );
   server.maxConnections = options.maxConnections ?? DEFAULT_MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (err) => reject(Failure.from(err, `cannot listen on ${host}:${options.port ?? 0}`)));

@@ -65,10 +65,19 @@ export async function writeRevision(context: RevisionContext, parts: RevisionPar
   await storage.putMutable(REFLOG_NAME, reflogBytes);
   await step('reflog');
 
-  const manifest: Manifest = { ...parts.manifest, fqrn, certificate, reflog: hashBytes(algorithm, reflogBytes), ...(metainfo === undefined ? {} : { metainfo }) };
+  const manifest: Manifest = {
+    ...parts.manifest,
+    fqrn,
+    certificate,
+    reflog: hashBytes(algorithm, reflogBytes),
+    ...(metainfo === undefined ? {} : { metainfo }),
+  };
   await storage.flush();
   await step('flushed');
-  await storage.putMutable(MANIFEST_NAME, sealLetter(serializeManifest(manifest), algorithm, (hash) => signManifestHash(hash, keys.key)));
+  await storage.putMutable(
+    MANIFEST_NAME,
+    sealLetter(serializeManifest(manifest), algorithm, (hash) => signManifestHash(hash, keys.key)),
+  );
   await step('manifest');
   return manifest;
 }

@@ -44,6 +44,18 @@ export interface SourceTree {
   close(): void;
 }
 
+/** A directory of a source on its way into a catalog. */
+export interface SourceDirectory {
+  /** Path in the repository. */
+  readonly path: Buffer;
+  /** Path in the source. */
+  readonly from: Buffer;
+  readonly entry: SourceEntry;
+  readonly entries: readonly SourceEntry[];
+  /** It is the root of a nested catalog. */
+  readonly nested: boolean;
+}
+
 export type Warn = (message: string) => void;
 
 const TYPE_BITS: Readonly<Record<EntryType, number>> = {

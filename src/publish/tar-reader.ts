@@ -52,7 +52,7 @@ export function* readTar(shown: string, totalBytes: number, read: ReadAt): Gener
   let own: Records = new Map();
   let extensions = 0;
   let anything = false;
-  for (let offset = 0; ; ) {
+  for (let offset = 0; ;) {
     const header = read(offset, BLOCK);
     const fail = (why: string): Failure =>
       new Failure('INVALID_ARGUMENT', `${shown} is not a sound tar archive: ${why} at byte ${offset}`, { next: 'make the archive again' });
@@ -90,13 +90,24 @@ export function* readTar(shown: string, totalBytes: number, read: ReadAt): Gener
   }
 }
 
-function readMember(header: Buffer, flag: string, records: Records, size: number, dataOffset: number, fail: (why: string) => Failure): TarMember | undefined {
+function readMember(
+  header: Buffer,
+  flag: string,
+  records: Records,
+  size: number,
+  dataOffset: number,
+  fail: (why: string) => Failure,
+): TarMember | undefined {
   for (const key of records.keys()) if (key.startsWith('GNU.sparse.')) throw sparse();
   if (flag === 'S') throw sparse();
   if (flag === 'V') return undefined; // the label of a volume is no file
   const name = records.get('path') ?? headerName(header);
   const type = memberType(flag, name);
-  if (type === undefined) throw new Failure('UNIMPLEMENTED', `a member of kind ${JSON.stringify(flag)}, ${JSON.stringify(name.toString('latin1').slice(0, 200))}, is not a file of any kind we know`);
+  if (type === undefined)
+    throw new Failure(
+      'UNIMPLEMENTED',
+      `a member of kind ${JSON.stringify(flag)}, ${JSON.stringify(name.toString('latin1').slice(0, 200))}, is not a file of any kind we know`,
+    );
   const link = records.get('linkpath') ?? untilNul(header.subarray(157, 257));
   if (name.includes(0) || link.includes(0)) throw fail('a name holds a NUL byte');
   if (name.length > MAX_PATH_BYTES || link.length > MAX_PATH_BYTES) throw fail(`a name has more than ${MAX_PATH_BYTES} bytes`);
@@ -105,8 +116,11 @@ function readMember(header: Buffer, flag: string, records: Records, size: number
     if (value < 0 || value > 0xffffffff) throw fail(`the ${key} ${value} is not possible`);
     return value;
   };
-  const { seconds, nanoseconds } = records.has('mtime') ? time(records.get('mtime')!, fail) : { seconds: number(header, 136, 12, fail), nanoseconds: 0 };
-  const device = type === 'character-device' || type === 'block-device' ? makedev(number(header, 329, 8, fail), number(header, 337, 8, fail), fail) : 0n;
+  const { seconds, nanoseconds } = records.has('mtime')
+    ? time(records.get('mtime')!, fail)
+    : { seconds: number(header, 136, 12, fail), nanoseconds: 0 };
+  const device =
+    type === 'character-device' || type === 'block-device' ? makedev(number(header, 329, 8, fail), number(header, 337, 8, fail), fail) : 0n;
   return {
     name,
     type,
@@ -202,7 +216,7 @@ function extension(read: ReadAt, offset: number, size: number, fail: (why: strin
 
 /** "LENGTH KEY=VALUE\n": the length counts itself; the value is bytes of any kind. An empty value takes the key back. */
 function parseRecords(bytes: Buffer, into: Records, fail: (why: string) => Failure): void {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const blank = bytes.indexOf(0x20, at);
     const digits = blank < 0 ? '' : bytes.toString('latin1', at, blank);
     const length = /^[0-9]{1,7}$/.test(digits) ? Number(digits) : 0;
@@ -245,14 +259,17 @@ function xattrs(records: Records, fail: (why: string) => Failure): Xattr[] {
   const add = (name: Buffer, value: Buffer): void => void found.set(name.toString('latin1'), { name, value });
   for (const [key, value] of records) {
     if (key.startsWith('LIBARCHIVE.xattr.')) {
-      const name = key.slice('LIBARCHIVE.xattr.'.length).replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+      const name = key
+        .slice('LIBARCHIVE.xattr.'.length)
+        .replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
       if (!/^[A-Za-z0-9+/]*={0,2}$/.test(value.toString('latin1'))) throw fail('an extended attribute is malformed');
       add(Buffer.from(name, 'latin1'), Buffer.from(value.toString('latin1'), 'base64'));
     }
   }
   for (const [key, value] of records) {
     // GNU tar writes the two characters that would confuse a record's reader so.
-    if (key.startsWith('SCHILY.xattr.')) add(Buffer.from(key.slice('SCHILY.xattr.'.length).replace(/%3D/g, '=').replace(/%25/g, '%'), 'latin1'), value);
+    if (key.startsWith('SCHILY.xattr.'))
+      add(Buffer.from(key.slice('SCHILY.xattr.'.length).replace(/%3D/g, '=').replace(/%25/g, '%'), 'latin1'), value);
   }
   return [...found.values()];
 }

@@ -108,7 +108,8 @@ async function unpacked(file: string, shown: string, options: TarSourceOptions):
     else await pipeline(fs.createReadStream(file), counted, fs.createWriteStream(copy));
   } catch (err) {
     if (err instanceof Failure) throw err;
-    if (/^Z_/.test(String((err as { code?: unknown }).code))) throw new Failure('INVALID_ARGUMENT', `${shown} is not a sound gzip file: ${(err as Error).message}`, { cause: err });
+    if (/^Z_/.test(String((err as { code?: unknown }).code)))
+      throw new Failure('INVALID_ARGUMENT', `${shown} is not a sound gzip file: ${(err as Error).message}`, { cause: err });
     throw err;
   }
   return copy;
@@ -239,9 +240,26 @@ export class TarSource implements SourceTree {
     }
   }
 
-  private put(at: Buffer, row: Pick<Row, 'type' | 'permissions' | 'uid' | 'gid' | 'mtime' | 'mtimeNs' | 'target' | 'device' | 'xattrs'>, inode: number): void {
+  private put(
+    at: Buffer,
+    row: Pick<Row, 'type' | 'permissions' | 'uid' | 'gid' | 'mtime' | 'mtimeNs' | 'target' | 'device' | 'xattrs'>,
+    inode: number,
+  ): void {
     const [parent, name] = place(at);
-    this.statements.put.run(parent, name, row.type, row.permissions, row.uid, row.gid, row.mtime, row.mtimeNs, row.target, row.device, row.xattrs, inode);
+    this.statements.put.run(
+      parent,
+      name,
+      row.type,
+      row.permissions,
+      row.uid,
+      row.gid,
+      row.mtime,
+      row.mtimeNs,
+      row.target,
+      row.device,
+      row.xattrs,
+      inode,
+    );
   }
 
   private forget(at: Buffer, row: Row): void {
@@ -254,7 +272,7 @@ export class TarSource implements SourceTree {
 
   private makeParents(at: Buffer, mtime: number): void {
     const missing: Buffer[] = [];
-    for (let parent = at; parent.length > 0; ) {
+    for (let parent = at; parent.length > 0;) {
       parent = parentPath(parent);
       const type = this.statements.type.get(...place(parent)) as EntryType | undefined;
       if (type === 'directory') break;
@@ -295,12 +313,13 @@ export class TarSource implements SourceTree {
   /** `/a/b` or, for the root, nothing. */
   private normal(name: Buffer): Buffer {
     let at: Buffer = EMPTY;
-    for (let start = 0; start <= name.length; ) {
+    for (let start = 0; start <= name.length;) {
       const slash = name.indexOf(0x2f, start);
       const end = slash < 0 ? name.length : slash;
       const part = name.subarray(start, end);
       if (part.length > 0 && !(part.length === 1 && part[0] === 0x2e)) {
-        if (!isFileName(part)) throw this.refuse(name, part.equals(Buffer.from('..')) ? 'its name holds ..' : 'a part of its name is longer than 255 bytes');
+        if (!isFileName(part))
+          throw this.refuse(name, part.equals(Buffer.from('..')) ? 'its name holds ..' : 'a part of its name is longer than 255 bytes');
         at = joinPath(at, part);
       }
       start = end + 1;

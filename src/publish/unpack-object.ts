@@ -12,7 +12,12 @@ import type { Storage } from './storage';
 export const MAX_DATABASE_BYTES = 8 * 2 ** 30;
 
 /** OBJECT_MISSING, OBJECT_CORRUPT or OBJECT_TOO_BIG when the object is not what its name says. */
-export async function unpackObject(storage: Storage, id: ObjectId, maxBytes: number, consume: (plain: AsyncIterable<Buffer>) => Promise<void>): Promise<void> {
+export async function unpackObject(
+  storage: Storage,
+  id: ObjectId,
+  maxBytes: number,
+  consume: (plain: AsyncIterable<Buffer>) => Promise<void>,
+): Promise<void> {
   const name = objectPath(id);
   const hasher = createHasher(id.hash.algorithm);
   let plainBytes = 0;
@@ -43,7 +48,8 @@ export async function unpackObject(storage: Storage, id: ObjectId, maxBytes: num
     else await limited(hashed());
   } catch (err) {
     if (err instanceof Failure) throw err;
-    if (/^Z_/.test(String((err as { code?: unknown }).code))) throw new Failure('OBJECT_CORRUPT', `the object ${name} does not inflate: ${(err as Error).message}`, { cause: err });
+    if (/^Z_/.test(String((err as { code?: unknown }).code)))
+      throw new Failure('OBJECT_CORRUPT', `the object ${name} does not inflate: ${(err as Error).message}`, { cause: err });
     throw Failure.from(err, `cannot read the object ${name}`);
   }
   const digest = hasher.digest();

@@ -46,7 +46,9 @@ async function expectSound(): Promise<void> {
 
 it('compresses in worker threads what comes out the same in one thread', async () => {
   const random = (size: number): Buffer => fixture.world.randomBytes(size);
-  fixture.files(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`d${i % 7}/f${i}`, i % 2 === 0 ? random(i * 50) : 'text '.repeat(i * 20)])));
+  fixture.files(
+    Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`d${i % 7}/f${i}`, i % 2 === 0 ? random(i * 50) : 'text '.repeat(i * 20)])),
+  );
   fixture.files({ big: random(9_000_000), zeros: Buffer.alloc(20_000_000), '.x/.cvmfscatalog': '' });
   const { output, code } = await publishInProcess('workers: 2');
   expect(code).toBe(0);
@@ -55,7 +57,8 @@ it('compresses in worker threads what comes out the same in one thread', async (
   await expectSound();
   const tree = fixture.tree();
   expect(tree.get('/zeros')!.chunkOffsets).toEqual([0, 16_777_216]);
-  for (const name of ['big', 'd1/f1', 'd0/f98']) expect(tree.get(`/${name}`)!.content!.equals(fs.readFileSync(path.join(fixture.source, name)))).toBe(true);
+  for (const name of ['big', 'd1/f1', 'd0/f98'])
+    expect(tree.get(`/${name}`)!.content!.equals(fs.readFileSync(path.join(fixture.source, name)))).toBe(true);
   // Everything is there already, so only the root catalog and the history are new.
   expect(await fixture.publish()).toMatchObject({ newObjects: 2, catalogs: 1 });
 });
@@ -78,7 +81,9 @@ it('survives SIGKILL at every step: the old revision stays whole, and the next p
   for (let at = 0; at < steps; at++) {
     const before = fs.readFileSync(path.join(fixture.storage, '.cvmfspublished'));
     fixture.files({ 'a/x': `run ${at}`, big: fixture.world.randomBytes(6_000_000) });
-    const { signal } = await publishInProcess(`onStep: (() => { let n = 0; return () => { if (n++ === ${at}) process.kill(process.pid, 'SIGKILL'); }; })()`);
+    const { signal } = await publishInProcess(
+      `onStep: (() => { let n = 0; return () => { if (n++ === ${at}) process.kill(process.pid, 'SIGKILL'); }; })()`,
+    );
     expect(signal).toBe('SIGKILL');
     if (at < steps - 1) expect(fs.readFileSync(path.join(fixture.storage, '.cvmfspublished')).equals(before)).toBe(true);
     expect((await fixture.check()).faults).toBe(0);
@@ -91,9 +96,12 @@ it('survives SIGKILL at every step: the old revision stays whole, and the next p
 
 it('is locked out by another process, and let in when that one dies', async () => {
   fixture.files({ file: 'x' });
-  const first = publishInProcess(`onStep: (step) => step === 'tree' ? new Promise((resolve) => { console.log('here'); setTimeout(resolve, 3000); }) : undefined`);
+  const first = publishInProcess(
+    `onStep: (step) => step === 'tree' ? new Promise((resolve) => { console.log('here'); setTimeout(resolve, 3000); }) : undefined`,
+  );
   const lock = path.join(fixture.storage, 'data/txn');
-  for (let i = 0; i < 200 && !fs.readdirSync(lock).some((name) => name.includes('.work-')); i++) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (let i = 0; i < 200 && !fs.readdirSync(lock).some((name) => name.includes('.work-')); i++)
+    await new Promise((resolve) => setTimeout(resolve, 20));
   const second = await publishInProcess();
   expect(second).toMatchObject({ code: 1, output: expect.stringMatching(/^FAILED_PRECONDITION: another process/) });
   expect((await first).code).toBe(0);

@@ -61,7 +61,11 @@ it('lets objects be kept for three days', async () => {
   const name = anObject();
   const { status, headers, body } = await request(`/${FQRN}/${name}`);
   expect(status).toBe(200);
-  expect(headers).toMatchObject({ 'content-type': 'application/octet-stream', 'cache-control': 'max-age=259200', 'content-length': String(body.length) });
+  expect(headers).toMatchObject({
+    'content-type': 'application/octet-stream',
+    'cache-control': 'max-age=259200',
+    'content-length': String(body.length),
+  });
   expect(body.equals(fs.readFileSync(path.join(fixture.storage, name)))).toBe(true);
 });
 
@@ -138,8 +142,12 @@ it('refuses to serve what is no repository', async () => {
 it('stops, also while a client keeps its connection', async () => {
   const other = await serveRepository({ fqrn: FQRN, storage: fixture.storage });
   const agent = new http.Agent({ keepAlive: true });
-  await new Promise((resolve) => http.get({ host: other.host, port: other.port, path: `/${FQRN}/.cvmfspublished`, agent }, (response) => response.resume().on('end', resolve)));
+  await new Promise((resolve) =>
+    http.get({ host: other.host, port: other.port, path: `/${FQRN}/.cvmfspublished`, agent }, (response) => response.resume().on('end', resolve)),
+  );
   await other.close(100);
   agent.destroy();
-  await expect(new Promise((resolve, reject) => net.connect(other.port, other.host, () => resolve('open')).on('error', reject))).rejects.toThrow(/ECONNREFUSED/);
+  await expect(new Promise((resolve, reject) => net.connect(other.port, other.host, () => resolve('open')).on('error', reject))).rejects.toThrow(
+    /ECONNREFUSED/,
+  );
 });

@@ -71,15 +71,27 @@ describeStock(present ? 'beside the stock tools' : `beside the stock tools ${abs
   async function expectStockCheck(...more: string[]): Promise<void> {
     const { url } = await serve();
     const temporary = fs.mkdtempSync(path.join(fixture.dir, 'check-'));
-    const { stdout, stderr } = await run('cvmfs_swissknife', ['check', '-c', '-r', url, '-t', temporary, '-k', publicKey(), '-N', FQRN, ...more], { env: environment });
+    const { stdout, stderr } = await run('cvmfs_swissknife', ['check', '-c', '-r', url, '-t', temporary, '-k', publicKey(), '-N', FQRN, ...more], {
+      env: environment,
+    });
     expect(`${stdout}${stderr}`).toContain('no problems found');
     execFileSync('cvmfs_swissknife', ['scrub', '-r', path.join(fixture.storage, 'data')], { env: environment });
   }
 
   function everyKind(): void {
     fixture.files({
-      'dir/file': 'content', 'dir/empty': '', 'dir/sub/deep/x': 'y', 'many/0': '', 'big/chunked': fixture.world.randomBytes(9_000_000), 'big/zeros': Buffer.alloc(40_000_000),
-      'n/.cvmfscatalog': '', 'n/file': '1', 'n/m/.cvmfscatalog': '', 'n/m/file': '2', 'n/m/o/.cvmfscatalog': '', name: 'z',
+      'dir/file': 'content',
+      'dir/empty': '',
+      'dir/sub/deep/x': 'y',
+      'many/0': '',
+      'big/chunked': fixture.world.randomBytes(9_000_000),
+      'big/zeros': Buffer.alloc(40_000_000),
+      'n/.cvmfscatalog': '',
+      'n/file': '1',
+      'n/m/.cvmfscatalog': '',
+      'n/m/file': '2',
+      'n/m/o/.cvmfscatalog': '',
+      name: 'z',
     });
     for (let i = 0; i < 1500; i++) fs.writeFileSync(path.join(fixture.source, `many/${i}`), `${i % 17}`);
     const at = (name: string): string => path.join(fixture.source, name);
@@ -134,20 +146,35 @@ describeStock(present ? 'beside the stock tools' : `beside the stock tools ${abs
     fs.mkdirSync(mountpoint);
     fs.mkdirSync(cache, { mode: 0o755 });
     const settings = {
-      CVMFS_SERVER_URL: url, CVMFS_HTTP_PROXY: 'DIRECT', CVMFS_PUBLIC_KEY: publicKey(), CVMFS_CACHE_BASE: cache, CVMFS_RELOAD_SOCKETS: cache, CVMFS_SHARED_CACHE: 'no',
-      CVMFS_CLAIM_OWNERSHIP: 'no', CVMFS_MAGIC_XATTRS_VISIBILITY: 'never', CVMFS_USYSLOG: path.join(cache, 'client.log'), CVMFS_STRICT_MOUNT: 'no',
+      CVMFS_SERVER_URL: url,
+      CVMFS_HTTP_PROXY: 'DIRECT',
+      CVMFS_PUBLIC_KEY: publicKey(),
+      CVMFS_CACHE_BASE: cache,
+      CVMFS_RELOAD_SOCKETS: cache,
+      CVMFS_SHARED_CACHE: 'no',
+      CVMFS_CLAIM_OWNERSHIP: 'no',
+      CVMFS_MAGIC_XATTRS_VISIBILITY: 'never',
+      CVMFS_USYSLOG: path.join(cache, 'client.log'),
+      CVMFS_STRICT_MOUNT: 'no',
     };
     const config = path.join(fixture.dir, 'client.conf');
-    fs.writeFileSync(config, Object.entries(settings).map(([key, value]) => `${key}=${value}\n`).join(''));
+    fs.writeFileSync(
+      config,
+      Object.entries(settings)
+        .map(([key, value]) => `${key}=${value}\n`)
+        .join(''),
+    );
     // The public key's folder is the owner's alone; the client reads it before it drops its rights.
     await run('cvmfs2', ['-o', `config=${config},ro,allow_other,disable_watchdog`, FQRN, mountpoint], { env: environment });
     try {
       // In a process of its own: this one is the server, and must answer while somebody waits for the mount.
-      const listing = async (folder: string): Promise<string[]> => (await run(process.execPath, ['-e', LISTING, folder], { maxBuffer: 1 << 26 })).stdout.trim().split('\n');
+      const listing = async (folder: string): Promise<string[]> =>
+        (await run(process.execPath, ['-e', LISTING, folder], { maxBuffer: 1 << 26 })).stdout.trim().split('\n');
       const seen = await listing(mountpoint);
       expect(seen.length).toBeGreaterThan(1500);
       expect(seen).toEqual(await listing(fixture.source));
-      const attribute = async (name: string, file: string): Promise<string> => (await run('getfattr', ['-n', name, '--only-values', '--absolute-names', path.join(mountpoint, file)])).stdout;
+      const attribute = async (name: string, file: string): Promise<string> =>
+        (await run('getfattr', ['-n', name, '--only-values', '--absolute-names', path.join(mountpoint, file)])).stdout;
       expect(await attribute('user.most', 'dir/third')).toBe('\x07'.repeat(255));
       expect(await attribute('user.on.dir', 'dir/sub')).toBe('x');
       expect(await attribute('user.revision', 'dir')).toBe('2');

@@ -14,14 +14,19 @@ export function compile(...sources: string[]): string {
   const out = fs.mkdtempSync(path.join(os.tmpdir(), 'compiled-'));
   fs.symlinkSync(path.join(top, 'node_modules'), path.join(out, 'node_modules'));
   const one = (file: string): void => {
-    const { code } = transformFileSync(path.join(top, file), { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'commonjs' } });
+    const { code } = transformFileSync(path.join(top, file), {
+      jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
+      module: { type: 'commonjs' },
+    });
     const target = path.join(out, file.replace(/\.ts$/, '.js'));
     fs.mkdirSync(path.dirname(target), { recursive: true });
     fs.writeFileSync(target, code);
   };
   for (const source of sources) {
     if (source.endsWith('.ts')) one(source);
-    else for (const file of fs.readdirSync(path.join(top, source), { recursive: true }) as string[]) if (file.endsWith('.ts')) one(path.join(source, file));
+    else
+      for (const file of fs.readdirSync(path.join(top, source), { recursive: true }) as string[])
+        if (file.endsWith('.ts')) one(path.join(source, file));
   }
   return out;
 }

@@ -43,7 +43,8 @@ function chunkedFiles(repository: string, compressed: boolean): Array<{ content:
   const manifest = fs.readFileSync(path.join(repository, '.cvmfspublished'), 'latin1');
   const root = /^C(.*)$/m.exec(manifest)![1]!;
   const suffix = root.slice(40);
-  const object = (hex: string, letter: string): Buffer => fs.readFileSync(path.join(repository, 'data', hex.slice(0, 2), `${hex.slice(2)}${suffix}${letter}`));
+  const object = (hex: string, letter: string): Buffer =>
+    fs.readFileSync(path.join(repository, 'data', hex.slice(0, 2), `${hex.slice(2)}${suffix}${letter}`));
   const db = new Database(zlib.inflateSync(object(root.slice(0, 40), 'C')));
   const rows = db
     .prepare('SELECT md5path_1 || md5path_2 AS file, offset, size, lower(hex(hash)) AS hash FROM chunks ORDER BY file, offset')

@@ -78,7 +78,12 @@ describe('what is in a directory', () => {
     fs.writeFileSync(`${at}/file`, 'at the bottom');
     open.forEach((fd) => fs.closeSync(fd));
     await fixture.publish();
-    expect(fixture.tree().get(`/${names.join('/')}/file`)!.content!.toString()).toBe('at the bottom');
+    expect(
+      fixture
+        .tree()
+        .get(`/${names.join('/')}/file`)!
+        .content!.toString(),
+    ).toBe('at the bottom');
     await expectSound();
   });
 
@@ -98,7 +103,10 @@ describe('what is in a directory', () => {
     expect([tree.get('/d/one')!.hardlinkGroup, tree.get('/d/other')!.hardlinkGroup].sort()).toEqual([1, 2]);
     expect(tree.get('/e/far')).toMatchObject({ linkCount: 1, hardlinkGroup: 0 });
     expect(tree.get('/e/far')!.content!.toString()).toBe('same');
-    expect(published.warnings).toEqual([expect.stringContaining('hard links across directories'), expect.stringContaining('hard links across directories')]);
+    expect(published.warnings).toEqual([
+      expect.stringContaining('hard links across directories'),
+      expect.stringContaining('hard links across directories'),
+    ]);
     await expectSound();
   });
 
@@ -224,7 +232,9 @@ describe('nested catalogs', () => {
     fixture.files({ 'a/x': '2' });
     await fixture.publish();
     const hash = fixture.tree().get('/a')!.catalogHash;
-    const db = new Sqlite(fixture.database({ hash: { algorithm: 'sha1', digest: Buffer.from(hash, 'hex') }, kind: 'catalog', compression: 'zlib' }), { readonly: true });
+    const db = new Sqlite(fixture.database({ hash: { algorithm: 'sha1', digest: Buffer.from(hash, 'hex') }, kind: 'catalog', compression: 'zlib' }), {
+      readonly: true,
+    });
     const properties = Object.fromEntries(db.prepare('SELECT key, value FROM properties').raw().all() as Array<[string, string]>);
     db.close();
     expect(properties).toMatchObject({ schema: '2.5', schema_revision: '7', root_prefix: '/a', revision: '2', previous_revision: first });
@@ -240,15 +250,24 @@ describe('nested catalogs', () => {
 
   it('are not made by a marker that is not an empty file', async () => {
     fixture.files({ 'a/.cvmfscatalog': 'full' });
-    const { warnings } = await fixture.publish();
-    expect(warnings).toEqual([expect.stringContaining('not an empty regular file')]);
-    expect(fixture.tree().get('/a')).toMatchObject({ flags: 1 });
+    await expect(fixture.publish()).rejects.toMatchObject({ code: 'FAILED_PRECONDITION', message: expect.stringContaining('/a/.cvmfscatalog') });
+    fs.rmSync(path.join(fixture.source, 'a/.cvmfscatalog'));
+    fs.symlinkSync('x', path.join(fixture.source, 'a/.cvmfscatalog'));
+    await expect(fixture.publish()).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
+    expect(fixture.manifest().revision).toBe(1);
   });
 });
 
 describe('--to', () => {
   it('replaces one subtree and keeps the rest, catalogs and all', async () => {
-    fixture.files({ 'keep/.cvmfscatalog': '', 'keep/file': '1', 'top/old/gone': '2', 'top/nested/.cvmfscatalog': '', 'top/nested/deep/.cvmfscatalog': '', beside: '3' });
+    fixture.files({
+      'keep/.cvmfscatalog': '',
+      'keep/file': '1',
+      'top/old/gone': '2',
+      'top/nested/.cvmfscatalog': '',
+      'top/nested/deep/.cvmfscatalog': '',
+      beside: '3',
+    });
     await fixture.publish();
     const before = fixture.tree();
     fs.rmSync(fixture.source, { recursive: true });
@@ -311,7 +330,10 @@ describe('--to', () => {
   });
 
   it('takes a name out of a group of hard links', async () => {
-    for (const names of [['one', 'two', 'three'], ['four', 'five']]) {
+    for (const names of [
+      ['one', 'two', 'three'],
+      ['four', 'five'],
+    ]) {
       fixture.files({ [`d/${names[0]}`]: names[0]! });
       for (const name of names.slice(1)) fs.linkSync(path.join(fixture.source, `d/${names[0]}`), path.join(fixture.source, `d/${name}`));
     }
@@ -345,7 +367,8 @@ describe('--to', () => {
   it('is an absolute path of names', () => {
     expect(repositoryPath('/').length).toBe(0);
     expect(repositoryPath('//a///b/').toString()).toBe('/a/b');
-    for (const bad of ['', 'a', '/a/../b', '/./a', `/${'x'.repeat(256)}`, '/a\0b']) expect(() => repositoryPath(bad)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
+    for (const bad of ['', 'a', '/a/../b', '/./a', `/${'x'.repeat(256)}`, '/a\0b'])
+      expect(() => repositoryPath(bad)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
   });
 
   it('keeps a prefix that only looks like it', async () => {
@@ -386,7 +409,13 @@ describe('revisions', () => {
     expect(history.fqrn).toBe(FQRN);
     const named = (name: string) => history.byName(name)!;
     expect(history.tags.map((tag) => tag.name).sort()).toEqual(['trunk', 'trunk-previous', 'v1', 'v2']);
-    expect(named('v1')).toMatchObject({ rootHash: first.rootHash, revision: 2, description: 'the first', rootSize: first.rootSize, timestamp: first.publishedAt });
+    expect(named('v1')).toMatchObject({
+      rootHash: first.rootHash,
+      revision: 2,
+      description: 'the first',
+      rootSize: first.rootSize,
+      timestamp: first.publishedAt,
+    });
     expect(named('trunk')).toMatchObject({ rootHash: second.rootHash, description: 'current HEAD' });
     expect(named('trunk-previous')).toMatchObject({ rootHash: first.rootHash, description: 'default undo target', revision: 2 });
     await expectSound();
@@ -426,11 +455,14 @@ describe('a publish that fails', () => {
       fixture.files({ 'a/x': `run ${at}`, y: `run ${at}` });
       let count = 0;
       await expect(
-        fixture.publish({}, {
-          onStep: () => {
-            if (count++ === at) throw new Error('the power went');
+        fixture.publish(
+          {},
+          {
+            onStep: () => {
+              if (count++ === at) throw new Error('the power went');
+            },
           },
-        }),
+        ),
       ).rejects.toThrow('the power went');
       const complete = steps[at] === 'manifest';
       expect(fixture.manifest().revision).toBe(before.revision + (complete ? 1 : 0));
@@ -444,11 +476,14 @@ describe('a publish that fails', () => {
   it('says that another one is running', async () => {
     fixture.files({ file: 'x' });
     let second: unknown;
-    await fixture.publish({}, {
-      onStep: async (step) => {
-        if (step === 'tree') second = await fixture.publish().catch((err: unknown) => err);
+    await fixture.publish(
+      {},
+      {
+        onStep: async (step) => {
+          if (step === 'tree') second = await fixture.publish().catch((err: unknown) => err);
+        },
       },
-    });
+    );
     expect(second).toMatchObject({ code: 'FAILED_PRECONDITION', message: expect.stringContaining('another process is publishing') });
     expect(fixture.manifest().revision).toBe(2);
   });

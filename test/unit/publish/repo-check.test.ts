@@ -36,7 +36,11 @@ describe('a damaged repository', () => {
   });
   afterEach(() => fixture.remove());
 
-  const objectOf = (name: string): string => path.join(fixture.storage, objectPath({ hash: { algorithm: 'sha1', digest: fixture.tree().get(name)!.hash! }, kind: 'file', compression: 'zlib' }));
+  const objectOf = (name: string): string =>
+    path.join(
+      fixture.storage,
+      objectPath({ hash: { algorithm: 'sha1', digest: fixture.tree().get(name)!.hash! }, kind: 'file', compression: 'zlib' }),
+    );
 
   function faults(report: CheckReport): string[] {
     expect(report.faults).toBe(report.findings.filter((finding) => finding.severity === 'fault').length);
@@ -70,7 +74,10 @@ describe('a damaged repository', () => {
     }
     const keys = readSigningKeys(fixture.keys, FQRN);
     const text = serializeManifest({ ...fixture.manifest(), rootHash: forged.hash, rootSize: forged.size });
-    fs.writeFileSync(path.join(fixture.storage, '.cvmfspublished'), sealLetter(text, 'sha1', (hash) => signManifestHash(hash, keys.key)));
+    fs.writeFileSync(
+      path.join(fixture.storage, '.cvmfspublished'),
+      sealLetter(text, 'sha1', (hash) => signManifestHash(hash, keys.key)),
+    );
   }
 
   it('is told all its missing, altered and truncated objects at once', async () => {
@@ -80,7 +87,13 @@ describe('a damaged repository', () => {
     fs.writeFileSync(file, deflateBytes(Buffer.from('two')));
     const found = faults(await fixture.check());
     expect(found).toHaveLength(3);
-    expect(found).toEqual(expect.arrayContaining([expect.stringMatching(/\/b: .*missing/), expect.stringMatching(/\/c: .*has the hash/), expect.stringMatching(/\/a\/file: .*has the hash/)]));
+    expect(found).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/\/b: .*missing/),
+        expect.stringMatching(/\/c: .*has the hash/),
+        expect.stringMatching(/\/a\/file: .*has the hash/),
+      ]),
+    );
   });
 
   it('is told what is gone of its catalogs, and the rest is still looked at', async () => {
@@ -104,7 +117,12 @@ describe('a damaged repository', () => {
     ['a wrong sum', `UPDATE statistics SET value = value + 1 WHERE counter = 'subtree_dir'`, '', /counter subtree_dir is/],
     ['a key that is not its path', `UPDATE catalog SET name = 'bb' WHERE name = 'b'`, '', /\/bb: its key is not/],
     ['a row without a parent', `UPDATE catalog SET parent_1 = 12345 WHERE name = 'b'`, '', /not reachable/],
-    ['a mount point without a reference', `DELETE FROM nested_catalogs; UPDATE statistics SET value = 0 WHERE counter = 'self_nested' OR counter LIKE 'subtree%'`, '', /\/a: it is a mount point without/],
+    [
+      'a mount point without a reference',
+      `DELETE FROM nested_catalogs; UPDATE statistics SET value = 0 WHERE counter = 'self_nested' OR counter LIKE 'subtree%'`,
+      '',
+      /\/a: it is a mount point without/,
+    ],
     ['a reference without a mount point', `UPDATE catalog SET flags = 1 WHERE name = 'a'`, '', /no mount point/],
     ['mount point rows that differ', `UPDATE catalog SET mtime = mtime + 1 WHERE name = 'a'`, '', /\/a: the rows of the directory/],
     ['a gap between chunks', `DELETE FROM chunks WHERE offset > 0 AND offset < 4000`, '/a', /chunks of row/],
@@ -157,6 +175,8 @@ describe('a damaged repository', () => {
   });
 
   it('that is none is an error', async () => {
-    await expect(checkRepository({ fqrn: FQRN, storage: '/nonexistent', masterKeys: [] }, fixture.world)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(checkRepository({ fqrn: FQRN, storage: '/nonexistent', masterKeys: [] }, fixture.world)).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
   });
 });

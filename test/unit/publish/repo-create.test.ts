@@ -32,7 +32,10 @@ it('makes keys that only their owner reads, and an empty first revision', async 
 
 it('overwrites nothing', async () => {
   await expect(createRepository(options(), fixture.world)).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
-  await expect(createRepository({ ...options(), storage: path.join(fixture.dir, 'other') }, fixture.world)).rejects.toMatchObject({ code: 'ALREADY_EXISTS', message: expect.stringContaining('key') });
+  await expect(createRepository({ ...options(), storage: path.join(fixture.dir, 'other') }, fixture.world)).rejects.toMatchObject({
+    code: 'ALREADY_EXISTS',
+    message: expect.stringContaining('key'),
+  });
   expect(fs.existsSync(path.join(fixture.dir, 'other'))).toBe(false);
 });
 
@@ -69,13 +72,20 @@ describeWithFixtures('beside what the stock tools make', (dir) => {
     const stock = new Fixture();
     try {
       Object.assign(stock, { storage: path.join(dir, 'golden.cvmfs.test') });
-      for (const [kind, field] of [['catalog', 'rootHash'], ['history', 'history']] as const) {
+      for (const [kind, field] of [
+        ['catalog', 'rootHash'],
+        ['history', 'history'],
+      ] as const) {
         const [ours, theirs] = [fixture, stock].map((one) => schema(one.database({ hash: one.manifest()[field]!, kind, compression: 'zlib' })));
         expect(ours).toEqual(theirs);
       }
       expect(schema(path.join(fixture.storage, '.cvmfsreflog'))).toEqual(schema(path.join(stock.storage, '.cvmfsreflog')));
       // The same letters in the same order in the manifest.
-      const letters = (one: Fixture): string => fs.readFileSync(path.join(one.storage, '.cvmfspublished'), 'latin1').split('--\n')[0]!.replace(/^(.).*\n/gm, '$1');
+      const letters = (one: Fixture): string =>
+        fs
+          .readFileSync(path.join(one.storage, '.cvmfspublished'), 'latin1')
+          .split('--\n')[0]!
+          .replace(/^(.).*\n/gm, '$1');
       expect(letters(fixture)).toBe(letters(stock));
     } finally {
       stock.remove();

@@ -53,7 +53,8 @@ export class Fixture {
 
   async create(options: Partial<CreateOptions> = {}): Promise<this> {
     fs.mkdirSync(this.source);
-    const make = (dir: string): Promise<unknown> => createRepository({ fqrn: FQRN, storage: path.join(dir, 'repo'), keys: path.join(dir, 'keys'), ...options }, this.world);
+    const make = (dir: string): Promise<unknown> =>
+      createRepository({ fqrn: FQRN, storage: path.join(dir, 'repo'), keys: path.join(dir, 'keys'), ...options }, this.world);
     if (Object.keys(options).length > 0) {
       await make(this.dir);
       return this;
@@ -85,7 +86,10 @@ export class Fixture {
   }
 
   check(): Promise<CheckReport> {
-    return checkRepository({ fqrn: FQRN, storage: this.storage, masterKeys: [fs.readFileSync(path.join(this.keys, `${FQRN}.pub`), 'utf8')] }, this.world);
+    return checkRepository(
+      { fqrn: FQRN, storage: this.storage, masterKeys: [fs.readFileSync(path.join(this.keys, `${FQRN}.pub`), 'utf8')] },
+      this.world,
+    );
   }
 
   manifest(): Manifest {
@@ -139,9 +143,15 @@ export class Fixture {
   private treeEntry(catalog: Catalog, catalogHash: string, entry: CatalogEntry): TreeEntry {
     if (!isRegular(entry.flags)) return { ...entry, catalogHash, content: undefined, chunkOffsets: [] };
     const how = { algorithm: hashAlgorithm(entry.flags)!, compression: compression(entry.flags)! };
-    const read = (digest: Buffer, kind: 'file' | 'chunk'): Buffer => this.object({ hash: { algorithm: how.algorithm, digest }, kind, compression: how.compression });
+    const read = (digest: Buffer, kind: 'file' | 'chunk'): Buffer =>
+      this.object({ hash: { algorithm: how.algorithm, digest }, kind, compression: how.compression });
     if (!isChunked(entry.flags)) return { ...entry, catalogHash, content: read(entry.hash!, 'file'), chunkOffsets: [] };
     const chunks = catalog.chunks(entry);
-    return { ...entry, catalogHash, content: Buffer.concat(chunks.map((chunk) => read(chunk.hash, 'chunk'))), chunkOffsets: chunks.map((chunk) => chunk.offset) };
+    return {
+      ...entry,
+      catalogHash,
+      content: Buffer.concat(chunks.map((chunk) => read(chunk.hash, 'chunk'))),
+      chunkOffsets: chunks.map((chunk) => chunk.offset),
+    };
   }
 }

@@ -42,7 +42,15 @@ describe('an archive', () => {
     const tree = fixture.tree();
     expect(tree.get('')).toMatchObject({ mode: 0o040700, uid: 5, mtime: 77, linkCount: 3 });
     expect(tree.get('/dir')).toMatchObject({ mode: 0o041777, size: 4096 });
-    expect(tree.get('/dir/file')).toMatchObject({ mode: 0o104755, uid: 1000, gid: 100, mtime: 1_500_000_000, linkCount: 2, hardlinkGroup: 1, content: Buffer.from('content') });
+    expect(tree.get('/dir/file')).toMatchObject({
+      mode: 0o104755,
+      uid: 1000,
+      gid: 100,
+      mtime: 1_500_000_000,
+      linkCount: 2,
+      hardlinkGroup: 1,
+      content: Buffer.from('content'),
+    });
     expect(tree.get('/dir/same')).toMatchObject({ mode: 0o104755, uid: 1000, linkCount: 2, hardlinkGroup: 1 });
     expect(tree.get('/link')).toMatchObject({ flags: 12, symlink: Buffer.from('dir/../dir/file') });
     expect(tree.get('/null')).toMatchObject({ mode: 0o020666, size: 259 });
@@ -95,10 +103,17 @@ describe('an archive', () => {
   it('counts its last entry of a name', async () => {
     await fixture.publishTar(
       tar(
-        { name: 'f', data: 'first' }, { name: 'f', data: 'second' },
-        { name: 'd/x', data: '1' }, { name: 'd-x', data: '2' }, { name: 'd', data: 'now a file' },
-        { name: 'g', data: '3' }, { name: 'g/', type: '5' }, { name: 'g/in', data: '4' },
-        { name: 'h', data: '5' }, { name: 'h2', type: '1', link: 'h' }, { name: 'h', data: '6' },
+        { name: 'f', data: 'first' },
+        { name: 'f', data: 'second' },
+        { name: 'd/x', data: '1' },
+        { name: 'd-x', data: '2' },
+        { name: 'd', data: 'now a file' },
+        { name: 'g', data: '3' },
+        { name: 'g/', type: '5' },
+        { name: 'g/in', data: '4' },
+        { name: 'h', data: '5' },
+        { name: 'h2', type: '1', link: 'h' },
+        { name: 'h', data: '6' },
       ),
     );
     const tree = fixture.tree();
@@ -129,7 +144,11 @@ describe('an archive', () => {
 
   it('has extended attributes in both spellings', async () => {
     await fixture.publishTar(
-      tar({ name: 'f', data: 'x', pax: { 'SCHILY.xattr.user.a': Buffer.from([1, 0, 255]), 'LIBARCHIVE.xattr.user.b%25': Buffer.from('value').toString('base64') } }),
+      tar({
+        name: 'f',
+        data: 'x',
+        pax: { 'SCHILY.xattr.user.a': Buffer.from([1, 0, 255]), 'LIBARCHIVE.xattr.user.b%25': Buffer.from('value').toString('base64') },
+      }),
     );
     expect(parseXattrs(fixture.tree().get('/f')!.xattrs!)).toEqual([
       { name: Buffer.from('user.a'), value: Buffer.from([1, 0, 255]) },
@@ -148,9 +167,13 @@ describe('an archive', () => {
     const block = (bytes: Buffer): Buffer => Buffer.concat([bytes, Buffer.alloc((512 - (bytes.length % 512)) % 512)]);
     await fixture.publishTar(
       Buffer.concat([
-        sealed(big), block(Buffer.from('x')), sealed(early),
-        header({ name: 'g', type: 'g', data: global }), block(global),
-        member({ name: 'with', data: 'y', pax: { mtime: '-1.25' } }), member({ name: 'own', data: 'z', pax: { uid: '5' } }),
+        sealed(big),
+        block(Buffer.from('x')),
+        sealed(early),
+        header({ name: 'g', type: 'g', data: global }),
+        block(global),
+        member({ name: 'with', data: 'y', pax: { mtime: '-1.25' } }),
+        member({ name: 'own', data: 'z', pax: { uid: '5' } }),
       ]),
       { mtimeNs: true },
     );
@@ -185,9 +208,17 @@ describe('a hostile or broken archive', () => {
     ['has a negative size', sealed(header({ name: 'a' }).fill(0xff, 124, 136)), /absurd/],
     ['has a negative size in an extension header', sealed(header({ name: 'a', type: 'x' }).fill(0xff, 124, 136)), /absurd|extension/],
     ['has a huge extension header', Buffer.concat([header({ name: 'x', type: 'x', size: 0o7777777777 })]), /extension/],
-    ['has pax records that overlap', Buffer.concat([header({ name: 'x', type: 'x', size: 10 }), Buffer.from('99 path=x\n'), Buffer.alloc(502)]), /pax record/],
+    [
+      'has pax records that overlap',
+      Buffer.concat([header({ name: 'x', type: 'x', size: 10 }), Buffer.from('99 path=x\n'), Buffer.alloc(502)]),
+      /pax record/,
+    ],
     ['has a long attribute', tar({ name: 'f', data: '', pax: { 'SCHILY.xattr.user.a': Buffer.alloc(256, 65) } }), /user\.a/],
-    ['has letters for numbers', Buffer.concat([sealed(Buffer.concat([header({ name: 'a' }).subarray(0, 108), Buffer.from('12x4567\0'), header({ name: 'a' }).subarray(116)]))]), /octal/],
+    [
+      'has letters for numbers',
+      Buffer.concat([sealed(Buffer.concat([header({ name: 'a' }).subarray(0, 108), Buffer.from('12x4567\0'), header({ name: 'a' }).subarray(116)]))]),
+      /octal/,
+    ],
     ['is compressed with something else', Buffer.from('28b52ffd00000000', 'hex'), /gzip/],
     ['is compressed and cut short', zlib.gzipSync(tar({ name: 'a', data: Buffer.alloc(100_000, 1) })).subarray(0, 100), /gzip|tar archive/],
   ];
@@ -211,7 +242,9 @@ describe('a hostile or broken archive', () => {
 it('that unpacks to more than allowed is refused', async () => {
   const file = path.join(fixture.dir, 'bomb.tgz');
   fs.writeFileSync(file, zlib.gzipSync(Buffer.alloc(1_000_000)));
-  await expect(openTar(file, { workDir: fixture.dir, maxUnpackedBytes: 10_000 }, () => undefined)).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
+  await expect(openTar(file, { workDir: fixture.dir, maxUnpackedBytes: 10_000 }, () => undefined)).rejects.toMatchObject({
+    code: 'RESOURCE_EXHAUSTED',
+  });
 });
 
 it('reads nothing of an archive but what wins', async () => {

@@ -45,8 +45,19 @@ async function write(source: DirectorySource): Promise<{ warnings: string[]; fil
   try {
     await writeTree(
       {
-        storage, workDir, pool: createIngestPool(0), algorithm: 'sha1', compression: 'zlib', chunks: null, mtimeNs: false, now: 1, warn: (message) => void warnings.push(message),
-        totals: { entries: 0, files: 0, bytes: 0, newObjects: 0, newBytes: 0, catalogs: 0 }, progress: () => undefined, step: async () => undefined, storing: new Map(),
+        storage,
+        workDir,
+        pool: createIngestPool(0),
+        algorithm: 'sha1',
+        compression: 'zlib',
+        chunks: null,
+        mtimeNs: false,
+        now: 1,
+        warn: (message) => void warnings.push(message),
+        totals: { entries: 0, files: 0, bytes: 0, newObjects: 0, newBytes: 0, catalogs: 0 },
+        progress: () => undefined,
+        step: async () => undefined,
+        storing: new Map(),
       },
       source,
       Buffer.alloc(0),
