@@ -5,7 +5,7 @@ import type { World } from './context';
 import type { Image } from './grpc/generated/messages.generated';
 import type { FoundImage } from './images';
 import type { ImageRecord } from './state/state';
-import { IMAGE_HOLDER } from './state/state';
+import { IMAGE_HOLDER, pinName } from './state/state';
 
 export interface Fetched {
   readonly image: FoundImage;
@@ -36,7 +36,7 @@ export class Admin {
     // Before the fetch: a prune in the middle of it must not let go what has come.
     state.pinImage(digest, nowMs());
     await abortable(repository.holdView(view, record.holder), signal);
-    return { image: found, ...(await abortable(repository.prefetch(view, pathInView, { pin: record.holder }), signal)) };
+    return { image: found, ...(await abortable(repository.prefetch(view, pathInView, { pin: pinName(record.holder) }), signal)) };
   }
 
   pinned(): ImageRecord[] {

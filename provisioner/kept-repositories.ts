@@ -27,6 +27,8 @@ export function mountSpecs(mountRoot: string, repositories: Iterable<string>): M
 
 export class KeptRepositories implements KeeperClient {
   readonly #kept = new Map<string, KeptMount>();
+  readonly #connected = new Map<string, MountedClient>();
+  #closed = false;
 
   constructor(private readonly options: KeptRepositoriesOptions) {}
 
@@ -53,10 +55,18 @@ export class KeptRepositories implements KeeperClient {
   async connect({ mountpoint, device }: MountInfo): Promise<MountedClient> {
     const kept = [...this.#kept.values()].find((mount) => mount.mountpoint === mountpoint && mount.device === device);
     if (kept === undefined) throw new Failure('NETWORK', `the keeper does not know the mount at ${mountpoint} any more`);
+    this.#connected.get(mountpoint)?.close();
     const repository = new MountedClient(kept);
+    this.#connected.set(mountpoint, repository);
     // A mount whose server does not answer is not ready for anybody.
     await repository.snapshot();
+    if (this.#closed) repository.close();
     return repository;
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const repository of this.#connected.values()) repository.close();
   }
 
   async #ask<T>(question: (keeper: Keeper) => Promise<T>): Promise<T> {

@@ -7,13 +7,13 @@ import type { MountedRepository } from '../src/repository/reader';
 import { within } from './abort';
 import type { World } from './context';
 import type { PendingRelease } from './state/state';
-import { IMAGE_HOLDER } from './state/state';
+import { IMAGE_HOLDER, pinName } from './state/state';
 
 const RETRY_MS = 10_000;
 
 async function giveUp(repository: MountedRepository, { view, holder }: PendingRelease): Promise<void> {
   await repository.releaseView(view, holder);
-  if (holder.startsWith(IMAGE_HOLDER)) await repository.unpin(holder);
+  if (holder.startsWith(IMAGE_HOLDER)) await repository.unpin(pinName(holder));
 }
 
 export class Releases {

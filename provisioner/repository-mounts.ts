@@ -31,6 +31,8 @@ export interface KeeperClient {
   mount(spec: MountSpec): Promise<MountInfo>;
   /** A reader that lives as long as the mount does, whatever server process serves it. */
   connect(mount: MountInfo): Promise<MountedRepository>;
+  /** Ends all connections. */
+  close(): void;
 }
 
 export interface RepositoryMountsOptions {
@@ -88,6 +90,7 @@ export class RepositoryMounts implements Mounts {
       clearTimeout(entry.retry);
       this.#wake(entry);
     }
+    this.#options.keeper.close();
   }
 
   list(): MountStatus[] {

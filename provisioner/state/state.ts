@@ -7,8 +7,13 @@ import { nextState } from '../rootfs-state';
 import type { BadRow, PinnedDirectory, RootfsRecord, RootfsRow } from './rootfs-record';
 import { isBadRow, recordOf } from './rootfs-record';
 
-/** How the names of holders begin under which images hold views and pin objects; a rootfs holds by its UUID. */
-export const IMAGE_HOLDER = 'image/';
+/** How the names begin under which images hold views; a rootfs holds by its UUID. */
+export const IMAGE_HOLDER = 'image.';
+
+/** The name under which the objects of an image are pinned. */
+export function pinName(holder: string): string {
+  return `image/${holder}`;
+}
 
 /** A view that is held for images rather than for one container. */
 export interface ImageRecord extends PinnedDirectory {

@@ -12,6 +12,11 @@ class FakeKeeper implements KeeperClient {
   mounted: string[] = [];
   failures = new Map<string, Failure>();
   devices = 0;
+  closed = false;
+
+  close(): void {
+    this.closed = true;
+  }
 
   list(): Promise<MountInfo[]> {
     return Promise.resolve(this.mounts);
@@ -113,5 +118,6 @@ describe('the mounts of the configured repositories', () => {
     await new Promise((resolve) => setTimeout(resolve, 15));
     mounts.stop();
     await expect(waiting).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(keeper.closed).toBe(true);
   });
 });
