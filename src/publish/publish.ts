@@ -161,6 +161,10 @@ export async function publish(options: PublishOptions, world: PublishWorld = sys
       },
     );
     return { fqrn, revision, rootHash: formatHash(root.hash), to, ...totals, warnings };
+  } catch (err) {
+    if ((err as { code?: unknown }).code === 'SQLITE_FULL')
+      throw new Failure('NO_SPACE', `no space is left in ${storage.place} for the catalogs`, { cause: err });
+    throw Failure.from(err, `cannot publish to ${fqrn}`);
   } finally {
     for (const close of closing.reverse()) close();
     await pool.close();

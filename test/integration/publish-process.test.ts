@@ -1,5 +1,5 @@
 /** Publishing in a process of its own: with worker threads, killed at every step, locked out by another. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { compile } from '../support/compiled';
@@ -107,4 +107,35 @@ it('is locked out by another process, and let in when that one dies', async () =
   expect((await first).code).toBe(0);
   expect((await publishInProcess()).code).toBe(0);
   await expectSound();
+});
+
+(process.getuid?.() === 0 ? describe : describe.skip)('on a disk that is too small (needs root)', () => {
+  let small: string;
+  beforeEach(() => {
+    small = path.join(fixture.dir, 'small');
+    fs.mkdirSync(small);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', small]);
+    fs.cpSync(fixture.storage, path.join(small, 'repo'), { recursive: true });
+  });
+  afterEach(() => {
+    execFileSync('umount', [small]);
+  });
+
+  it.each([
+    ['for an object', () => fixture.files({ big: fixture.world.randomBytes(6_000_000) })],
+    [
+      'for many objects',
+      () => fixture.files(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`f${i}`, fixture.world.randomBytes(20_000)]))),
+    ],
+    ['for a catalog', () => fixture.files(Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`${'long'.repeat(50)}${i}`, ''])))],
+  ])('%s: the old revision stays, and with more room the same publish succeeds', async (_what, make) => {
+    make();
+    const storage = path.join(small, 'repo');
+    const before = fs.readFileSync(path.join(storage, '.cvmfspublished'));
+    await expect(fixture.publish({ storage })).rejects.toMatchObject({ code: 'NO_SPACE' });
+    expect(fs.readFileSync(path.join(storage, '.cvmfspublished')).equals(before)).toBe(true);
+    execFileSync('mount', ['-o', 'remount,size=100m', small]);
+    expect(await fixture.publish({ storage })).toMatchObject({ revision: 2 });
+    expect(fs.readdirSync(path.join(storage, 'data/txn'))).toEqual(['mesos-cvmfs-lock']);
+  });
 });
