@@ -81,7 +81,7 @@ export class FileSystemServer {
   readonly #cache: ObjectCache;
   readonly #transfer: Transfer;
   readonly #waiting = new WaitingRequests();
-  readonly #answered = new SharedArrayBuffer(OPCODES * 4 * 64);
+  readonly #taken = new SharedArrayBuffer(OPCODES * 4);
   readonly #startedAt = Date.now();
   readonly store: ObjectStore;
   readonly live: LiveRevision;
@@ -194,7 +194,7 @@ export class FileSystemServer {
       shared: this.#thread.shared.buffer,
       fuseFd: FUSE_FD,
       noOpendir,
-      answered: this.#answered,
+      taken: this.#taken,
     };
     const worker = new Worker(path.join(__dirname, 'reader-worker.js'), { workerData: setup, name: `reader ${i}`, resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 96 } });
     worker.on('message', (message: ReaderMessage) => this.#fromReader(message));
@@ -366,7 +366,7 @@ export class FileSystemServer {
   }
 
   #requestCounts(): Record<string, number> {
-    const counts = new Uint32Array(this.#answered);
+    const counts = new Uint32Array(this.#taken);
     return Object.fromEntries(Object.entries(Op).flatMap(([name, opcode]) => (counts[opcode]! > 0 ? [[name, counts[opcode]!]] : [])));
   }
 
@@ -410,9 +410,9 @@ export class FileSystemServer {
   }
 
   #hitRate(): number {
-    const counts = new Uint32Array(this.#answered);
-    const reads = counts[Op.READ]! + this.store.counters.fetched;
-    return reads === 0 ? 100 : Math.floor((counts[Op.READ]! * 100) / reads);
+    const counts = new Uint32Array(this.#taken);
+    const reads = counts[Op.READ]!;
+    return reads === 0 ? 100 : Math.floor((Math.max(0, reads - this.store.counters.fetched) * 100) / reads);
   }
 }
 

@@ -18,8 +18,8 @@ import { openThreadTree } from './thread-tree';
 export interface ReaderSetup extends ThreadSetup {
   readonly fuseFd: number;
   readonly noOpendir: boolean;
-  /** Requests answered, by opcode: this worker's row of a table that the main thread reads. */
-  readonly answered: SharedArrayBuffer;
+  /** Requests taken from the kernel, by opcode, of all workers. */
+  readonly taken: SharedArrayBuffer;
 }
 
 /** What a worker tells the main thread. */
@@ -39,7 +39,7 @@ const PLAIN_ANSWERS = new Set(['NOT_FOUND', 'NOT_A_DIRECTORY', 'INVALID_ARGUMENT
 
 function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
   const { tree, objects, catalogs, shared } = openThreadTree(setup);
-  const answered = new Uint32Array(setup.answered);
+  const taken = new Uint32Array(setup.taken);
   const engine = new Engine({
     tree,
     shared,
@@ -70,6 +70,7 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
       throw error;
     }
     const request = buffer.subarray(0, length);
+    if (length >= IN_HEADER_BYTES) Atomics.add(taken, Math.min(request.readUInt32LE(4), taken.length - 1), 1);
     let replyLength: number | null;
     try {
       replyLength = engine.answer(request);
@@ -81,11 +82,7 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
         replyLength = null;
       }
     }
-    if (replyLength !== null && length >= IN_HEADER_BYTES) {
-      if (replyLength > 0) writeReply(setup.fuseFd, engine.reply, replyLength);
-      const opcode = request.readUInt32LE(4);
-      if (opcode < answered.length) answered[opcode]! += 1;
-    }
+    if (replyLength !== null && replyLength > 0) writeReply(setup.fuseFd, engine.reply, replyLength);
     catalogs.closeRetired();
     const now = monotonicMs();
     if (now - touchedAt > TOUCH_INTERVAL_MS) {
