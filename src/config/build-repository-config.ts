@@ -17,7 +17,8 @@ import { parameterBoolean, type Parameter } from './parameter-file';
 import { DEFAULT_PARAMETER_DIR, OPTION, parameterOrigin, substitute, type Parameters } from './parameters';
 import { readPublicKeys } from './public-keys';
 import { DIRECT, parseProxyGroups, withFallbackProxies } from './proxy-groups';
-import { checkRepositoryConfig, encodeVariables, type MagicXattrVisibility, type RepositoryConfig } from './repository-config';
+import { checkRepositoryConfig, type MagicXattrVisibility, type RepositoryConfig } from './repository-config';
+import { encodeVariables } from './variant-variables';
 import { isServerUrl } from './value-types';
 
 /** What the command line says of the repository; the cache directory comes with `Config` (--cache-dir). */

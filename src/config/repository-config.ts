@@ -126,13 +126,3 @@ export function checkRepositoryConfig(value: unknown): RepositoryConfig {
   const field = issue.path.length === 0 ? '' : `, field ${issue.path.join('.')}`;
   throw new Failure('CONFIG_INVALID', `repository configuration${field}: ${issue.message}`);
 }
-
-/** The variables of variant symlinks as bytes, the way a file system looks them up. */
-export function variantVariables(config: RepositoryConfig): ReadonlyMap<string, Buffer> {
-  return new Map(Object.entries(config.variables).map(([name, value]) => [name, Buffer.from(value, 'base64')]));
-}
-
-/** A `variables` field from names and bytes. */
-export function encodeVariables(variables: ReadonlyMap<string, Buffer>): RepositoryConfig['variables'] {
-  return Object.fromEntries([...variables].map(([name, value]) => [name, value.toString('base64')]));
-}

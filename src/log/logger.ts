@@ -8,9 +8,6 @@
  * file name or an answer from the network can not forge a line; JSON does so by itself.
  */
 import * as crypto from 'node:crypto';
-import * as fs from 'node:fs';
-import { Writable } from 'node:stream';
-import * as winston from 'winston';
 import { cut, redact, redactText } from './redact';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -28,11 +25,10 @@ export interface Logger {
   child(fields: LogFields): Logger;
 }
 
-export interface LoggerOptions {
+/** What every logger is made with, wherever its lines go. */
+export interface LineOptions {
   /** Lines below this level are not written (default info). */
   readonly level?: LogLevel;
-  /** A writable stream, or a file descriptor, which is written synchronously: the last line before a SIGKILL is not lost. */
-  readonly destination: NodeJS.WritableStream | number;
   /** Default text. */
   readonly format?: LogFormat;
   /** Fields of every line, for example `{process: 'keeper'}`. */
@@ -45,33 +41,31 @@ export function requestId(randomBytes: (size: number) => Buffer = crypto.randomB
   return randomBytes(8).toString('hex');
 }
 
-export function createLogger(options: LoggerOptions): Logger {
+/** A logger whose finished lines, without their end, go to `write`. */
+export function makeLogger(options: LineOptions, write: (level: LogLevel, line: string) => void): Logger {
   const now = options.now ?? (() => new Date());
   const line = options.format === 'json' ? jsonLine : textLine;
-  const droppedLine = (dropped: number): string => line({ time: now().toISOString(), level: 'warn', message: 'log lines were dropped', fields: { dropped } });
-  const stream = typeof options.destination === 'number' ? descriptorStream(options.destination, droppedLine) : options.destination;
-  const root = winston.createLogger({
-    level: options.level ?? 'info',
-    levels: { error: 0, warn: 1, info: 2, debug: 3 },
-    format: winston.format.printf((info) => line(info['record'] as LogRecord)),
-    transports: [new winston.transports.Stream({ stream, eol: '\n' })],
-    exitOnError: false,
-  });
+  const lowest = LOG_LEVELS.indexOf(options.level ?? 'info');
   const make = (bound: LogFields): Logger => {
-    const write = (level: LogLevel, message: string, fields?: LogFields): void => {
-      if (!root.isLevelEnabled(level)) return;
-      const record: LogRecord = { time: now().toISOString(), level, message: redactText(cut(String(message))), fields: redact({ ...bound, ...fields }) as LogFields };
-      root.log({ level, message: '', record });
+    const log = (level: LogLevel, message: string, fields?: LogFields): void => {
+      if (LOG_LEVELS.indexOf(level) > lowest) return;
+      write(level, line({ time: now().toISOString(), level, message: redactText(cut(String(message))), fields: redact({ ...bound, ...fields }) as LogFields }));
     };
     return {
-      debug: (message, fields) => write('debug', message, fields),
-      info: (message, fields) => write('info', message, fields),
-      warn: (message, fields) => write('warn', message, fields),
-      error: (message, fields) => write('error', message, fields),
+      debug: (message, fields) => log('debug', message, fields),
+      info: (message, fields) => log('info', message, fields),
+      warn: (message, fields) => log('warn', message, fields),
+      error: (message, fields) => log('error', message, fields),
       child: (fields) => make({ ...bound, ...fields }),
     };
   };
   return make(options.fields ?? {});
+}
+
+/** The line that says how many lines were lost. */
+export function droppedLine(dropped: number, options: LineOptions): string {
+  const now = options.now ?? (() => new Date());
+  return (options.format === 'json' ? jsonLine : textLine)({ time: now().toISOString(), level: 'warn', message: 'log lines were dropped', fields: { dropped } });
 }
 
 /** A logger that writes nothing, for libraries used without one and for tests. */
@@ -115,26 +109,5 @@ function plain(text: string): string {
     if (character === '\r') return '\\r';
     if (character === '\t') return '\\t';
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
-}
-
-/**
- * Writes to a descriptor at once. A log must not stop the service: when the reader of a pipe does not keep up (EAGAIN) or
- * the disk is full, the line is dropped and counted, and the count is written when there is room again.
- */
-function descriptorStream(fd: number, droppedLine: (dropped: number) => string): Writable {
-  let dropped = 0;
-  return new Writable({
-    decodeStrings: false,
-    write(chunk: string, _encoding, done) {
-      let bytes = Buffer.from((dropped === 0 ? '' : `${droppedLine(dropped)}\n`) + chunk);
-      try {
-        while (bytes.length > 0) bytes = bytes.subarray(fs.writeSync(fd, bytes));
-        dropped = 0;
-      } catch {
-        dropped += 1;
-      }
-      done();
-    },
   });
 }

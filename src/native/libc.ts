@@ -73,6 +73,8 @@ export interface Libc {
   mknod(path: Buffer | string, mode: number, device: bigint): void;
   /** A duplicate of another process' descriptor (pidfd_getfd(2)); needs the right to trace that process. */
   descriptorOf(pid: number, fd: number): number;
+  /** Gives the free pages of malloc's arenas back to the kernel (malloc_trim(3)). */
+  trimMemory(): void;
   /** ioctl(2) with a pointer argument. */
   ioctl(fd: number, request: number, argument: Buffer): number;
 }
@@ -108,6 +110,7 @@ function bind(): Libc {
   const cSyscall = lib.func('long syscall(long number, long a, const void *b, const void *c, long d)');
   const cSyscall3 = lib.func('long syscall(long number, long a, long b, long c)');
   const cClose = lib.func('int close(int fd)');
+  const cTrim = lib.func('int malloc_trim(size_t pad)');
   const cPrctl = lib.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)');
   const cGetsockopt = lib.func('int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ void *length)');
   const cLgetxattr = lib.func('long lgetxattr(const void *path, const void *name, _Out_ void *value, size_t size)');
@@ -200,6 +203,9 @@ function bind(): Libc {
       } finally {
         cClose(pidfd);
       }
+    },
+    trimMemory() {
+      cTrim(0);
     },
     ioctl(fd, request, argument) {
       const result = cIoctl(fd, request, argument) as number;

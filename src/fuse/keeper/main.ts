@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { libc } from '../../native/libc';
-import { createLogger } from '../../log/logger';
+import { createDescriptorLogger } from '../../log/descriptor-logger';
 import { Keeper, lockKeeper } from './keeper';
 
 const LOG_BYTES_MAX = 1024 * 1024;
@@ -19,7 +19,7 @@ export async function runKeeper(runDir: string): Promise<void> {
   const lock = lockKeeper(runDir);
   if (lock === null) return;
   process.chdir('/');
-  const log = createLogger({ destination: openLog(runDir), fields: { process: 'keeper', pid: process.pid } });
+  const log = createDescriptorLogger(openLog(runDir), { fields: { process: 'keeper', pid: process.pid } });
   process.on('uncaughtException', (error) => log.error('uncaught', { error }));
   process.on('unhandledRejection', (error) => log.error('unhandled', { error }));
   // Ending the keeper unmounts nothing, so these are as harmless as SIGKILL; servers serve on.

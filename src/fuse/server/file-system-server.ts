@@ -50,6 +50,7 @@ const EINTR = os.constants.errno.EINTR;
 const NO_OPENDIR_SUPPORT = 1n << 24n;
 /** Upkeep: pins of newly attached catalogs, uses for the order of eviction. */
 const UPKEEP_MS = 1_000;
+const TRIM_MS = 15_000;
 /** An object that is fetched and gone again this often for one request is being evicted under its reader. */
 const REFETCH_MAX = 3;
 const RECENT_FAILURES_KEPT = 20;
@@ -62,6 +63,8 @@ export interface ServerWorld {
   /** Tells the keeper that the kernel has given the mount up. */
   readonly sayGone: () => void;
   readonly version: string;
+  /** Gives memory that is free back to the host. */
+  readonly trimMemory: () => void;
 }
 
 const serveParams = z.strictObject({ negotiated: z.strictObject({ minor: z.number(), flags: z.string(), resend: z.boolean() }), resend: z.boolean() });
@@ -183,6 +186,8 @@ export class FileSystemServer {
     if (resend) fs.writeSync(FUSE_FD, resendNotification());
     for (let i = 0; i < this.#config.readers; i++) this.#startReader(i, noOpendir);
     setInterval(() => void this.#upkeep(), UPKEEP_MS).unref();
+    // malloc keeps what start-up and bursts needed: some 20 MiB a server.
+    setInterval(() => this.#world.trimMemory(), TRIM_MS).unref();
     return { readers: this.#config.readers };
   }
 

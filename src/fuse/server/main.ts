@@ -4,7 +4,7 @@
  */
 import * as fs from 'node:fs';
 import { Failure } from '../../error';
-import { createLogger } from '../../log/logger';
+import { createDescriptorLogger } from '../../log/descriptor-logger';
 import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
 import { VERSION } from '../../version';
 import { listenControl } from '../control/control-server';
@@ -46,7 +46,7 @@ async function main(): Promise<void> {
   libc().setNoNewPrivileges();
   const envelope = parseEnvelope(fs.readFileSync(ENVELOPE_FD));
   fs.closeSync(ENVELOPE_FD);
-  const log = createLogger({ destination: 2, fields: { process: 'server', pid: process.pid, repository: envelope.config.fqrn } });
+  const log = createDescriptorLogger(2, { fields: { process: 'server', pid: process.pid, repository: envelope.config.fqrn } });
   const fatal = (why: string): never => {
     log.error('this file system server ends', { why });
     return die();
@@ -57,7 +57,7 @@ async function main(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => die());
 
   await lockIndex();
-  const server = await FileSystemServer.open(envelope, { log, die: fatal, sayGone: () => report({ gone: true }), version: VERSION });
+  const server = await FileSystemServer.open(envelope, { log, die: fatal, sayGone: () => report({ gone: true }), version: VERSION, trimMemory: () => libc().trimMemory() });
   await listenControl({
     path: controlPath(envelope.dir),
     methods: controlMethods(server, server.cache),

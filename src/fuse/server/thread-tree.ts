@@ -1,7 +1,7 @@
 /** What every thread of a file system server has of its own: open catalogs, open objects, and the tree over them. */
 import { Failure } from '../../error';
 import { ObjectReader } from '../../cache/object-reader';
-import { variantVariables } from '../../config/repository-config';
+import { variantVariables } from '../../config/variant-variables';
 import type { RepositoryConfig } from '../../config/repository-config';
 import { IdMap } from '../../cvmfs/id-map';
 import { CatalogSet } from '../../repository/catalog-set';

@@ -5,7 +5,8 @@ import { parseEnvironment } from '../../../src/config/environment';
 import type { ConfigFiles } from '../../../src/config/host-files';
 import { originText } from '../../../src/config/origin';
 import { readParameters } from '../../../src/config/parameters';
-import { parseRepositoryConfig, variantVariables } from '../../../src/config/repository-config';
+import { parseRepositoryConfig } from '../../../src/config/repository-config';
+import { variantVariables } from '../../../src/config/variant-variables';
 
 const FQRN = 'images.example.org';
 const { publicKey, privateKey } = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });

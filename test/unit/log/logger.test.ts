@@ -2,7 +2,8 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { Writable } from 'node:stream';
-import { createLogger, requestId, silentLogger, type LogFormat, type LogLevel } from '../../../src/log/logger';
+import { requestId, silentLogger, type LogFormat, type LogLevel } from '../../../src/log/logger';
+import { createLogger } from '../../../src/log/service-logger';
 import { Failure } from '../../../src/error';
 
 function capture(format: LogFormat, level: LogLevel = 'debug') {

@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import * as fc from 'fast-check';
-import { createLogger, type LogFormat } from '../../../src/log/logger';
+import type { LogFormat } from '../../../src/log/logger';
+import { createLogger } from '../../../src/log/service-logger';
 import { isSecretKey, redact, redactText, REDACTED } from '../../../src/log/redact';
 
 const SECRET = 'hunter2hunter2';
