@@ -11,6 +11,7 @@ import type { RwLock } from './rwlock';
 export class HalfDone {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
+  #stopped = false;
 
   constructor(
     private readonly world: World,
@@ -41,15 +42,15 @@ export class HalfDone {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     clearInterval(this.#timer);
     await this.#running;
   }
 
   async #retry(): Promise<void> {
-    await this.lock.read(async () => {
-      const { records } = this.world.state.all();
-      for (const record of records) if (record.state.kind === 'destroying') await this.#dismantle(record);
-    });
+    const { records } = this.world.state.all();
+    // The lock for each alone: with many that hang, a prune would wait for all of them, and destroys behind the prune.
+    for (const record of records) if (record.state.kind === 'destroying' && !this.#stopped) await this.lock.read(() => this.#dismantle(record));
   }
 
   async #dismantle(record: Parameters<Dismantler['dismantle']>[0]): Promise<void> {

@@ -4,13 +4,13 @@
  */
 import { Failure } from '../src/error';
 import type { MountedRepository } from '../src/repository/reader';
-import { eachOf, within } from './abort';
+import { abortable, eachOf, within } from './abort';
 import type { World } from './context';
 
 const PARALLEL = 4;
 
-/** Rootfses of an earlier boot are left out: whether they come back is Recover's to say. */
-export async function holdViewsAgain(world: World, repository: MountedRepository): Promise<void> {
+/** Until `signal` is aborted. Rootfses of an earlier boot are left out: whether they come back is Recover's to say. */
+export async function holdViewsAgain(world: World, repository: MountedRepository, signal: AbortSignal): Promise<void> {
   const { state, bootId, limits, logger } = world;
   const holds = [
     ...state.images().map((image) => ({ ...image, holder: image.holder })),
@@ -20,11 +20,12 @@ export async function holdViewsAgain(world: World, repository: MountedRepository
       .map((record) => ({ ...record.image, holder: record.uuid })),
   ].filter((hold) => hold.repository === repository.fqrn);
   await eachOf(holds, PARALLEL, async ({ view, pathInView, holder }) => {
+    if (signal.aborted) return;
     try {
-      await within(repository.restoreView(view, pathInView), limits.defaultDeadlineMs, `restoring a view of ${repository.fqrn}`);
+      await within(abortable(repository.restoreView(view, pathInView), signal), limits.defaultDeadlineMs, `restoring a view of ${repository.fqrn}`);
       await within(repository.holdView(view, holder), limits.holdTimeoutMs, `holding a view of ${repository.fqrn}`);
     } catch (err) {
-      logger.warn('a view could not be held again', { repository: repository.fqrn, view, err: Failure.from(err) });
+      if (!signal.aborted) logger.warn('a view could not be held again', { repository: repository.fqrn, view, err: Failure.from(err) });
     }
   });
 }

@@ -52,6 +52,7 @@ export class Provisioner {
   readonly #halfDone: HalfDone;
   #recovering: Promise<unknown> = Promise.resolve();
   readonly #background = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
 
   constructor(readonly world: World) {
     this.#flights = new Flights(world.limits.maxProvisionsInFlight);
@@ -67,7 +68,7 @@ export class Provisioner {
   /** Finishes or undoes what a crash left half-way; nothing else may be called before it has ended. */
   async start(): Promise<void> {
     this.world.mounts.onReady((repository) => {
-      const work = holdViewsAgain(this.world, repository).finally(() => this.#background.delete(work));
+      const work = holdViewsAgain(this.world, repository, this.#stopping.signal).finally(() => this.#background.delete(work));
       this.#background.add(work);
       this.#releases.kick();
     });
@@ -78,6 +79,7 @@ export class Provisioner {
   /** Ends what waits; mounts and containers stay. */
   async stop(): Promise<void> {
     const stopping = new Failure('CANCELLED', 'the service is stopping', { next: 'call again when it runs' });
+    this.#stopping.abort(stopping);
     for (const container of new Set(this.#flights.containers())) await this.#flights.end(container, stopping);
     await Promise.all([this.#halfDone.stop(), this.#releases.stop(), ...this.#background]);
   }

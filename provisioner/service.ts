@@ -1,6 +1,6 @@
 /**
- * The service that `serve` runs, put together: state, recovery of what was half-done, mounts in the background, then the
- * two doors, gRPC and HTTP. Stopping it unmounts nothing: containers and repositories go on without it.
+ * The service that `serve` runs, put together: state, recovery of what was half-done, the two doors,
+ * gRPC and HTTP, and the mounts in the background. Stopping it unmounts nothing: containers and repositories go on without it.
  */
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -139,9 +139,6 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     const provisioner = new Provisioner(world);
     await provisioner.start();
     undo.unshift(() => provisioner.stop());
-    mounts.start();
-    undo.unshift(() => mounts.stop());
-
     const http = await startHttp({ ...config.http, metrics, readiness: () => readiness(mounts) });
     undo.unshift(() => http.stop());
     const contracts = loadContracts();
@@ -166,6 +163,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       names: ['mesos.cvmfs.v1.Provisioner', 'mesos.cvmfs.v1.Admin'],
       maxRequestBytes: config.limits.maxRequestBytes,
     });
+    // After the socket was bound: processes that are started by it must not inherit the narrow umask of that moment.
+    mounts.start();
+    undo.unshift(() => mounts.stop());
     grpc.serving(true);
     logger.info('service is ready for calls', { listen: config.listen, http: http.address, containers: state.counts().containers });
     let stopped: Promise<void> | undefined;

@@ -187,8 +187,9 @@ export class MountHelpers implements MountOperations {
     return mounts.length < this.#options.maxHelpers - 1 && mounts.filter((mountpoint) => mountpoint === operation.source.mountpoint).length < this.#options.mountsPerRepository;
   }
 
+  /** As long as others are busy, perhaps for long, the one that is free is kept. */
   #retireSurplus(helper: Helper): void {
-    if (this.#helpers.size <= this.#options.helpers) return;
+    if ([...this.#helpers].filter(({ job }) => job === undefined).length <= this.#options.helpers) return;
     this.#helpers.delete(helper);
     helper.retired = true;
     helper.child.disconnect();

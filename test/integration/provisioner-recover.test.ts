@@ -195,4 +195,13 @@ describeAsRoot('Recover (needs root)', () => {
     for (let n = 0; n < 50 && (running.repository.holds.get([...holds.keys()][0]!)?.size ?? 0) < 2; n++) await new Promise((resolve) => setTimeout(resolve, 20));
     expect(running.repository.holds).toEqual(holds);
   });
+
+  it('stops although a view is still being restored', async () => {
+    await provision('c');
+    await restart();
+    running.repository.network = new Promise(() => undefined);
+    running.mounts.start();
+    await running.stop();
+    running = await startOn(host);
+  });
 });
