@@ -26,6 +26,8 @@ export interface MountOptions {
   readonly name?: string;
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
+  /** False: answers and failures as people get them. */
+  readonly json?: boolean;
 }
 
 /** True when this process may mount FUSE; tests that must are skipped elsewhere with a clear word. */
@@ -75,7 +77,7 @@ export class TestHost {
   tryMount(options: MountOptions): Promise<Ran> {
     const dir = path.join(this.dir, options.name ?? 'mnt');
     const servers = options.servers.flatMap((server) => ['--server', server]);
-    return this.run(['mount', options.fqrn, dir, ...servers, '--public-key', options.publicKey, '--cache-dir', this.cacheDir, '--json', ...(options.args ?? [])], { ...(options.env === undefined ? {} : { env: options.env }) });
+    return this.run(['mount', options.fqrn, dir, ...servers, '--public-key', options.publicKey, '--cache-dir', this.cacheDir, ...(options.json === false ? [] : ['--json']), ...(options.args ?? [])], { ...(options.env === undefined ? {} : { env: options.env }) });
   }
 
   umount(mountpoint: string, ...args: string[]): Promise<Ran> {
@@ -98,11 +100,13 @@ export class TestHost {
   }
 
   /** Runs a program that looks at a mount, in a process of its own that is killed when it takes too long. */
-  async outside(command: string, args: readonly string[], options: { readonly timeoutMs?: number; readonly cwd?: string } = {}): Promise<Ran> {
+  async outside(command: string, args: readonly string[], options: { readonly timeoutMs?: number; readonly cwd?: string; readonly input?: string } = {}): Promise<Ran> {
     return new Promise((resolve) => {
-      execFile(command, [...args], { timeout: options.timeoutMs ?? 60_000, killSignal: 'SIGKILL', maxBuffer: 256 << 20, ...(options.cwd === undefined ? {} : { cwd: options.cwd }) }, (error, stdout, stderr) =>
+      const child = execFile(command, [...args], { timeout: options.timeoutMs ?? 60_000, killSignal: 'SIGKILL', maxBuffer: 256 << 20, ...(options.cwd === undefined ? {} : { cwd: options.cwd }) }, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 255, stdout, stderr }),
       );
+      child.stdin?.on('error', () => undefined);
+      child.stdin?.end(options.input ?? '');
     });
   }
 
@@ -134,20 +138,35 @@ export class TestHost {
       .filter((target) => target.startsWith(`${this.dir}/`));
   }
 
-  /** Processes of this host: those whose command line or open folder names its run_dir or one of its mounts. */
-  #pids(): number[] {
-    const ids = fs.existsSync(path.join(this.runDir, 'mounts')) ? fs.readdirSync(path.join(this.runDir, 'mounts')) : [];
-    return fs
-      .readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-      .filter((name) => {
-        try {
-          const words = fs.readFileSync(`/proc/${name}/cmdline`, 'latin1').split('\0');
-          return words.includes(this.runDir) || words.some((word) => ids.includes(word));
-        } catch {
-          return false;
-        }
-      })
-      .map(Number);
+  /** Process ids of this host's file system servers, also of one whose mount has been forgotten. */
+  servers(): number[] {
+    return pids().filter((pid) => {
+      try {
+        // The mount's index list (src/fuse/server/envelope.ts).
+        return fs.readlinkSync(`/proc/${pid}/fd/5`).startsWith(`${this.runDir}/mounts/`);
+      } catch {
+        return false;
+      }
+    });
   }
+
+  /** Processes of this host: keepers and commands, by their command line, and servers. */
+  #pids(): number[] {
+    const commands = pids().filter((pid) => {
+      try {
+        return fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').includes(this.runDir);
+      } catch {
+        return false;
+      }
+    });
+    return [...commands, ...this.servers()];
+  }
+}
+
+/** Every process but this one. */
+function pids(): number[] {
+  return fs
+    .readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .map(Number);
 }
