@@ -173,7 +173,8 @@ export class MountHelpers implements MountOperations {
     }
     clearTimeout(this.#grow);
     this.#grow = undefined;
-    if (this.#closed || this.#helpers.size >= this.#options.maxHelpers || !this.#queue.some((job) => this.#mayRun(job))) return;
+    const starting = [...this.#helpers].some(({ ready }) => !ready);
+    if (this.#closed || starting || this.#helpers.size >= this.#options.maxHelpers || !this.#queue.some((job) => this.#mayRun(job))) return;
     // Whatever ends in the meantime comes through here again and begins the wait anew.
     this.#grow = setTimeout(() => {
       this.#spawn();
