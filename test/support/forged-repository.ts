@@ -58,7 +58,7 @@ export class ForgedRepository {
   /** Settings of the repository's table in the configuration file; short waits unless it says otherwise. */
   configure(settings: Readonly<Record<string, string | number>>, top: Readonly<Record<string, string>> = {}): void {
     const lines = (values: object): string => Object.entries(values).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`).join('');
-    const repository = { request_deadline: '4s', max_retries: 0, backoff_init: '50ms', backoff_max: '50ms', timeout_direct: '2s', ...settings };
+    const repository = { request_deadline: '4s', max_retries: 0, backoff_init: '50ms', backoff_max: '50ms', timeout_direct: '1s', ...settings };
     fs.writeFileSync(this.config, `${lines({ server_user: 'root', ...top })}[repositories."${FORGED}"]\n${lines(repository)}`);
   }
 
