@@ -8,16 +8,16 @@
  *
  * Anonymous only: no credential of the host is ever sent. https, except to this host itself (as agents do it).
  */
-import { request, type Dispatcher } from 'undici';
+import type { IncomingMessage } from 'node:http';
+import { urlToHttpOptions } from 'node:url';
 import { Failure } from '../error';
+import { httpGet } from '../transfer/http-get';
 import type { ConfigSource } from './config-source';
 import { MAX_CONFIG_BYTES } from './image-manifest';
 
 const DEFAULT_TIMEOUT_MS = 5000;
 const MAX_REDIRECTS = 5;
 const MAX_TOKEN_BYTES = 64 * 1024;
-
-type Answer = Dispatcher.ResponseData;
 
 const isLoopback = (host: string): boolean => /^(localhost|127(\.[0-9]{1,3}){3}|\[::1\])$/.test(host);
 
@@ -65,29 +65,30 @@ export class Registry implements ConfigSource {
 
   private async blob(url: URL, repository: string, signal: AbortSignal): Promise<Buffer | undefined> {
     let answer = await this.get(url, undefined, signal);
-    if (answer.statusCode === 401) {
+    if (statusOf(answer) === 401) {
       const challenge = String(answer.headers['www-authenticate'] ?? '');
-      await drop(answer);
+      answer.destroy();
       const token = await this.token(challenge, repository, signal);
       if (token !== undefined) answer = await this.get(url, token, signal);
     }
-    if (answer.statusCode === 200) return readBody(answer, MAX_CONFIG_BYTES, this.name);
-    await drop(answer);
+    if (statusOf(answer) === 200) return readBody(answer, MAX_CONFIG_BYTES, this.name);
+    answer.destroy();
     // Registries answer 401 and 403 for repositories that they do not have.
-    if ([401, 403, 404].includes(answer.statusCode)) return undefined;
-    const code = answer.statusCode >= 500 || answer.statusCode === 429 ? 'NETWORK' : 'FAILED_PRECONDITION';
-    throw new Failure(code, `${this.name}: status ${answer.statusCode} for ${url.pathname}`);
+    if ([401, 403, 404].includes(statusOf(answer))) return undefined;
+    const code = statusOf(answer) >= 500 || statusOf(answer) === 429 ? 'NETWORK' : 'FAILED_PRECONDITION';
+    throw new Failure(code, `${this.name}: status ${statusOf(answer)} for ${url.pathname}`);
   }
 
   /** Follows redirects; the token goes to the registry itself alone. */
-  private async get(from: URL, token: string | undefined, signal: AbortSignal): Promise<Answer> {
+  private async get(from: URL, token: string | undefined, signal: AbortSignal): Promise<IncomingMessage> {
     let url = from;
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
       const headers = token !== undefined && url.origin === from.origin ? { authorization: `Bearer ${token}` } : {};
-      const answer = await request(url, { headers, signal });
-      const location = [301, 302, 303, 307, 308].includes(answer.statusCode) ? answer.headers['location'] : undefined;
+      // A connection for each request: there are few, and one kept alive would have to be closed by somebody.
+      const answer = await httpGet({ ...urlToHttpOptions(url), agent: false, headers }, signal);
+      const location = [301, 302, 303, 307, 308].includes(statusOf(answer)) ? answer.headers['location'] : undefined;
       if (typeof location !== 'string') return answer;
-      await drop(answer);
+      answer.destroy();
       url = this.parseUrl(location, url);
     }
     throw new Failure('FAILED_PRECONDITION', `${this.name}: more than ${MAX_REDIRECTS} redirects`);
@@ -101,8 +102,8 @@ export class Registry implements ConfigSource {
     if (service !== undefined) url.searchParams.set('service', service);
     url.searchParams.set('scope', parameters.get('scope') ?? `repository:${repository}:pull`);
     const answer = await this.get(url, undefined, signal);
-    if (answer.statusCode !== 200) {
-      await drop(answer);
+    if (statusOf(answer) !== 200) {
+      answer.destroy();
       return undefined;
     }
     const body = await readBody(answer, MAX_TOKEN_BYTES, this.name);
@@ -117,6 +118,8 @@ export class Registry implements ConfigSource {
     return url;
   }
 }
+
+const statusOf = (answer: IncomingMessage): number => answer.statusCode ?? 0;
 
 function tokenOf(body: Buffer): string | undefined {
   try {
@@ -138,15 +141,10 @@ function whileWanted<T>(work: Promise<T>, signal: AbortSignal, name: string): Pr
   });
 }
 
-/** Lets the connection go without reading more than a little. */
-async function drop(answer: Answer): Promise<void> {
-  await answer.body.dump({ limit: 16 * 1024 }).catch(() => undefined);
-}
-
-async function readBody(answer: Answer, maxBytes: number, name: string): Promise<Buffer> {
+async function readBody(answer: IncomingMessage, maxBytes: number, name: string): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
-  for await (const part of answer.body as AsyncIterable<Buffer>) {
+  for await (const part of answer as AsyncIterable<Buffer>) {
     size += part.length;
     // Leaving the loop destroys the connection.
     if (size > maxBytes) throw new Failure('FAILED_PRECONDITION', `${name}: the answer exceeds ${maxBytes} bytes`);

@@ -10,7 +10,8 @@
  *   missing      404 or 410
  *   corrupt      the bytes are not what they should be
  */
-import type { IncomingHttpHeaders } from 'undici/types/header';
+import type { IncomingHttpHeaders } from 'node:http';
+import { StaleConnection } from './http-get';
 import { printable } from './transfer-log';
 
 export type FailureKind = 'resolve' | 'connection' | 'too-slow' | 'short' | 'http' | 'missing' | 'corrupt';
@@ -59,27 +60,24 @@ function parseRetryAfter(value: string | undefined, now: number): number | undef
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 
-/** The failure that an error of the HTTP library stands for; `answered` says whether the headers had come. */
+/** The failure that an error of the HTTP client stands for; `answered` says whether the headers had come. */
 export function errorFailure(error: unknown, proxied: boolean, answered: boolean): AttemptFailure {
   if (error instanceof AttemptFailure) return error;
   const blame: Blame = proxied ? 'proxy' : 'host';
-  const { code, message, socket } = (typeof error === 'object' && error !== null ? error : {}) as { code?: string; message?: string; socket?: { bytesRead?: number } };
-  const text = printable([code, message].filter((part) => part !== undefined && part !== '').join(': ') || String(error));
+  const { code, message, errors } = (typeof error === 'object' && error !== null ? error : {}) as { code?: string; message?: string; errors?: Error[] };
+  // A name with several addresses fails with one error for each, and no message above them.
+  const reason = message !== '' ? message : errors?.map((one) => one.message).join(', ');
+  const text = printable([code, reason].filter((part) => part !== undefined && part !== '').join(': ') || String(error));
   switch (code) {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
     case 'EAI_NODATA':
     case 'EAI_FAIL':
       return new AttemptFailure('resolve', blame, text);
-    case 'UND_ERR_CONNECT_TIMEOUT':
-    case 'UND_ERR_HEADERS_TIMEOUT':
-    case 'UND_ERR_BODY_TIMEOUT':
     case 'ETIMEDOUT':
       return new AttemptFailure('too-slow', blame, text);
-    case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
-      return new AttemptFailure('short', blame, text);
     default:
       if (answered) return new AttemptFailure('short', blame, `the body broke off: ${text}`);
-      return new AttemptFailure('connection', blame, text, undefined, (code === 'UND_ERR_SOCKET' || code === 'ECONNRESET') && (socket?.bytesRead ?? 0) > 0);
+      return new AttemptFailure('connection', blame, text, undefined, error instanceof StaleConnection);
   }
 }

@@ -2,13 +2,13 @@
  * One attempt: one GET to one server by one way (spec 6.3), redirects of that server included, and the consumer run over
  * the body. Throws AttemptFailure for what another attempt may cure, and anything else for what it can not.
  */
-import type { Readable } from 'node:stream';
-import type { Dispatcher } from 'undici';
+import type { IncomingMessage } from 'node:http';
 import { Failure } from '../error';
 import { AttemptFailure, errorFailure, header, statusFailure } from './attempt-failure';
 import { Body, tooBig } from './body';
 import type { Clock } from './clock';
 import type { Connection, Connections } from './connections';
+import { httpGet } from './http-get';
 import { escapePath } from './object-url';
 import type { Place } from './retry-plan';
 import { printable, type TransferLog } from './transfer-log';
@@ -89,15 +89,10 @@ function redirectTarget(from: URL, location: string): URL {
 async function exchange<T>(world: AttemptWorld, request: TransferRequest, place: Place, url: URL, connection: Connection, consume: Consume<T>, signal: AbortSignal): Promise<Exchanged<T>> {
   const proxied = place.proxy.origin !== undefined;
   const target = connection.target(url);
-  let response: Dispatcher.ResponseData;
+  const headersSent = { ...requestHeaders(world.options, request, place), ...target.headers };
+  let response: IncomingMessage;
   try {
-    response = await connection.dispatcher.request({
-      origin: target.origin,
-      path: target.path,
-      method: 'GET',
-      headers: { ...requestHeaders(world.options, request, place), ...target.headers },
-      signal,
-    });
+    response = await httpGet({ ...target, headers: headersSent }, signal, timeoutMs(world.options, proxied));
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     const { code } = error as NodeJS.ErrnoException;
@@ -105,19 +100,24 @@ async function exchange<T>(world: AttemptWorld, request: TransferRequest, place:
     if (code === 'EMFILE' || code === 'ENFILE') throw new Failure('RESOURCE_EXHAUSTED', `${printable(request.path)}: no file descriptor is left for a connection (${code})`, { next: 'raise the limit of open files' });
     throw errorFailure(error, proxied, false);
   }
-  const { statusCode, headers } = response;
+  const { statusCode = 0, headers } = response;
   const location = header(headers, 'location');
   if (world.options.followRedirects && REDIRECTS.includes(statusCode) && location !== undefined) {
-    await discard(response.body);
+    await discard(response);
     return { location };
   }
   // 203 is a 200 that a proxy says to have changed; the hash will tell. Other 2xx have no whole object in them.
   const expected = request.range === undefined ? statusCode === 200 || statusCode === 203 : statusCode === 206;
   if (!expected) {
-    await discard(response.body);
+    await discard(response);
     throw statusFailure(statusCode, headers, proxied, world.clock.now());
   }
   return { result: await receive(world, request, place, url, response, consume, signal) };
+}
+
+/** To connect, then to the first byte, then without reaching the low speed limit. */
+function timeoutMs(options: TransferOptions, proxied: boolean): number {
+  return proxied ? options.timeoutMs : options.timeoutDirectMs;
 }
 
 function requestHeaders(options: TransferOptions, request: TransferRequest, place: Place): Record<string, string> {
@@ -129,18 +129,18 @@ function requestHeaders(options: TransferOptions, request: TransferRequest, plac
   };
 }
 
-async function receive<T>(world: AttemptWorld, request: TransferRequest, place: Place, url: URL, response: Dispatcher.ResponseData, consume: Consume<T>, signal: AbortSignal): Promise<T> {
+async function receive<T>(world: AttemptWorld, request: TransferRequest, place: Place, url: URL, response: IncomingMessage, consume: Consume<T>, signal: AbortSignal): Promise<T> {
   const { headers } = response;
   const proxied = place.proxy.origin !== undefined;
   const name = printable(request.path);
   const length = header(headers, 'content-length');
   const contentLength = length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
-  const body = new Body(response.body as Readable, {
+  const body = new Body(response, {
     name,
     maxBytes: request.maxBytes,
     contentLength,
     rangeLength: request.range?.length,
-    timeoutMs: proxied ? world.options.timeoutMs : world.options.timeoutDirectMs,
+    timeoutMs: timeoutMs(world.options, proxied),
     lowSpeedLimitBytesPerSecond: world.options.lowSpeedLimitBytesPerSecond,
     proxied,
     signal,
@@ -193,13 +193,17 @@ function checkRange(contentRange: string | undefined, offset: number): void {
 }
 
 /** Reads a short page to its end, so that its connection can be used again; never for long. */
-async function discard(body: Dispatcher.ResponseData['body']): Promise<void> {
-  body.on('error', () => undefined);
-  const timer = setTimeout(() => body.destroy(), PAGE_TIMEOUT_MS);
+async function discard(page: IncomingMessage): Promise<void> {
+  const timer = setTimeout(() => page.destroy(), PAGE_TIMEOUT_MS);
+  let bytes = 0;
   try {
-    await body.dump({ limit: MAX_PAGE_BYTES });
+    for await (const chunk of page as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      // Leaving the loop closes the connection.
+      if (bytes > MAX_PAGE_BYTES) break;
+    }
   } catch {
-    body.destroy();
+    // The status has said already what matters.
   } finally {
     clearTimeout(timer);
   }

@@ -147,7 +147,7 @@ class HttpTransfer implements Transfer {
     const running = [...this.live.values()];
     for (const controller of this.live.keys()) controller.abort(new Failure('CANCELLED', 'downloads are closed'));
     await Promise.allSettled(running);
-    await this.connections.close();
+    this.connections.close();
   }
 
   private route(servers: readonly string[], groups: readonly ProxyGroup[]): Route {
