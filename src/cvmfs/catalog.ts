@@ -142,24 +142,31 @@ export class Catalog {
    * of the flags is for the caller to honour.
    */
   children(parent: PathKey, afterRowid: number, limit: number): CatalogEntry[] {
+    // A page of nothing but unfit rows must not look like the end of the directory.
+    for (let after = afterRowid; ; ) {
+      const page = this.childrenPage(parent, after, limit);
+      if (page.entries.length > 0 || page.end) return page.entries;
+      after = page.lastRowid;
+    }
+  }
+
+  /** One page of the same: `lastRowid` is where the next one goes on, `end` that there is none. */
+  childrenPage(parent: PathKey, afterRowid: number, limit: number): { readonly entries: CatalogEntry[]; readonly lastRowid: number; readonly end: boolean } {
     const known = { parent };
     let after = afterRowid;
-    // A page of nothing but unfit rows must not look like the end of the directory.
-    for (;;) {
-      const rows = this.database.run(() => this.statements.children.all(parent.hi, parent.lo, after, limit)) as RawRow[];
-      const entries: CatalogEntry[] = [];
-      for (const row of rows) {
-        // Rows that do not ascend are a b-tree with shared pages: a listing without end.
-        if (!isRowid(row[0]) || row[0] <= after) throw this.database.refuse('its index of directories is not in order');
-        after = row[0];
-        const entry = this.entry(row, known);
-        if (entry === undefined) continue;
-        // The root of a repository has no parent; a row that is its own parent is a directory inside itself.
-        if (!samePathKey(entry.key, parent) && entry.name.length !== 0) entries.push(entry);
-        else this.hide(entry.rowid);
-      }
-      if (entries.length > 0 || rows.length < limit) return entries;
+    const rows = this.database.run(() => this.statements.children.all(parent.hi, parent.lo, after, limit)) as RawRow[];
+    const entries: CatalogEntry[] = [];
+    for (const row of rows) {
+      // Rows that do not ascend are a b-tree with shared pages: a listing without end.
+      if (!isRowid(row[0]) || row[0] <= after) throw this.database.refuse('its index of directories is not in order');
+      after = row[0];
+      const entry = this.entry(row, known);
+      if (entry === undefined) continue;
+      // The root of a repository has no parent; a row that is its own parent is a directory inside itself.
+      if (!samePathKey(entry.key, parent) && entry.name.length !== 0) entries.push(entry);
+      else this.hide(entry.rowid);
     }
+    return { entries, lastRowid: after, end: rows.length < limit };
   }
 
   /** All rows in rowid order, a page at a time: for what has to see everything. The same rules as `children`. */

@@ -45,6 +45,17 @@ export interface Child {
   readonly rowid: number;
 }
 
+/** A page of a directory. */
+interface Listing {
+  readonly directory: Directory | null;
+  readonly afterRowid: number;
+  readonly children: readonly Child[];
+  readonly lastRowid: number;
+  readonly end: boolean;
+}
+
+/** Rows of one query of a listing; a page of the kernel's holds some 20 entries. */
+const LISTING_ROWS = 128;
 /** Deepest directory that is climbed from; a path of PATH_MAX bytes has fewer components. */
 const DEPTH_MAX = 2_048;
 const DIRECTORIES_KEPT = 4_096;
@@ -65,6 +76,9 @@ export class Tree {
   readonly #catalogs: CatalogSet;
   readonly #shared: SharedState;
   readonly #look: Appearance;
+  #listing: Listing = { directory: null, afterRowid: 0, children: [], lastRowid: 0, end: false };
+  /** By index; asked for with every entry of a listing. At most as many as there are places. */
+  readonly #files = new Map<number, Place>();
   readonly #directories = new LRUCache<number, Directory>({ max: DIRECTORIES_KEPT });
   readonly #plans = new LRUCache<number, FilePlan>({ maxSize: PLAN_PARTS_KEPT, sizeCalculation: (plan) => plan.parts.length + 1 });
 
@@ -228,15 +242,21 @@ export class Tree {
     return entry;
   }
 
-  /** Up to `limit` children after row `afterRowid`, in row order, hidden ones and our own name left out. `rowid` of the last row looked at is where to go on. */
-  list(directory: Directory, afterRowid: number, limit: number): { readonly children: readonly Child[]; readonly lastRowid: number; readonly end: boolean } {
-    const rows = this.catalogOf(directory.place).children(directory.key, afterRowid, limit);
-    const children: Child[] = [];
-    for (const entry of rows) {
-      if (isHidden(entry.flags) || (directory.path.length === 0 && entry.name.equals(VIEWS_NAME))) continue;
-      children.push({ node: this.nodeOf(directory.place, entry), entry, rowid: entry.rowid });
+  /**
+   * Children after row `afterRowid`, in row order, hidden ones and our own name left out. `lastRowid` is where to go on.
+   * The kernel asks for a few entries at a time and once more for the end; the last page read is kept, so that a small
+   * directory costs one query.
+   */
+  list(directory: Directory, afterRowid: number): Listing {
+    const kept = this.#listing;
+    if (kept.directory === directory && afterRowid >= kept.afterRowid && (afterRowid < kept.lastRowid || kept.end)) {
+      return { ...kept, children: kept.children.filter((child) => child.rowid > afterRowid) };
     }
-    return { children, lastRowid: rows.length === 0 ? afterRowid : rows[rows.length - 1]!.rowid, end: rows.length === 0 };
+    const page = this.catalogOf(directory.place).childrenPage(directory.key, afterRowid, LISTING_ROWS);
+    const visible = page.entries.filter((entry) => !isHidden(entry.flags) && !(directory.path.length === 0 && entry.name.equals(VIEWS_NAME)));
+    const children = visible.map((entry) => ({ node: this.nodeOf(directory.place, entry), entry, rowid: entry.rowid }));
+    this.#listing = { directory, afterRowid, children, lastRowid: page.lastRowid, end: page.end };
+    return this.#listing;
   }
 
   /** Attributes of a child that `list` gave. A hard link's are those of its group's first row, whose node it is. */
@@ -255,7 +275,9 @@ export class Tree {
 
   /** The place that everything but directories of this place's catalog is numbered in. */
   filesPlace(place: Place): Place {
-    return this.ensurePlace('files', place);
+    let files = this.#files.get(place.index);
+    if (files === undefined) this.#files.set(place.index, (files = this.ensurePlace('files', place)));
+    return files;
   }
 
   /** The place of the same catalog and mount path in another space. */

@@ -27,7 +27,6 @@ const { ENODATA, ENOSYS, ERANGE, ENAMETOOLONG, EROFS } = constants.errno;
 export const FOREVER_MS = 10 * 365 * 86_400_000;
 const NAME_BYTES_MAX = 255;
 const TWO_32 = 4294967296;
-const LISTING_ROWS = 128;
 const DOT = Buffer.from('.');
 const DOT_DOT = Buffer.from('..');
 
@@ -222,7 +221,7 @@ export class Engine {
     if (cursor < 2 && !put(DOT_DOT, own.inoIndex, own.inoRowid, 0o040000, 2, null)) return this.#done(header, at - OUT_HEADER_BYTES);
     let after = Math.max(0, cursor - 2);
     for (;;) {
-      const { children, lastRowid, end } = tree.list(directory, after, LISTING_ROWS);
+      const { children, lastRowid, end } = tree.list(directory, after);
       for (const child of children) {
         // The root's cursor has 32 bits for the row; only a planted catalog has rows this high.
         if (root && child.rowid > TWO_32 - 3) continue;

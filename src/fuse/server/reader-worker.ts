@@ -14,10 +14,13 @@ import { IN_HEADER_BYTES, REQUEST_BUFFER_BYTES } from '../kernel/protocol';
 import { AskMain, Engine } from './engine';
 import type { ThreadSetup } from './thread-tree';
 import { openThreadTree } from './thread-tree';
+import { warmUp } from './warm-up';
 
 export interface ReaderSetup extends ThreadSetup {
   readonly fuseFd: number;
   readonly noOpendir: boolean;
+  /** Nobody waits for this worker yet (warm-up.ts). */
+  readonly warmUp: boolean;
   /** Requests taken from the kernel, by opcode, of all workers. */
   readonly taken: SharedArrayBuffer;
 }
@@ -32,6 +35,7 @@ export type ReaderMessage =
   | { readonly kind: 'gone' }
   | { readonly kind: 'broken'; readonly failure: ReturnType<Failure['toJSON']> };
 
+const WARM_UP_MS = 100;
 /** Names of objects read are reported this often at most. */
 const TOUCH_INTERVAL_MS = 5_000;
 /** The reader gets its errno at once for these; everything else deserves the main thread's second look. */
@@ -55,6 +59,7 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
       },
     },
   });
+  if (setup.warmUp) warmUp(engine, monotonicMs, monotonicMs() + WARM_UP_MS);
   const buffer = Buffer.alloc(REQUEST_BUFFER_BYTES);
   let touchedAt = monotonicMs();
 
