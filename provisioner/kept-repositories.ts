@@ -11,8 +11,8 @@ import type { KeeperClient, MountInfo, MountSpec } from './repository-mounts';
 
 export interface KeptRepositoriesOptions {
   readonly runDir: string;
-  /** By name, what each is mounted with. */
-  readonly configs: ReadonlyMap<string, RepositoryConfig>;
+  /** What a repository is mounted with, asked before each attempt: a key that was missing may be there by then. */
+  readonly configOf: (fqrn: string) => RepositoryConfig;
   /** Who runs the file system servers. */
   readonly serverUid: number;
   readonly serverGid: number;
@@ -40,9 +40,8 @@ export class KeptRepositories implements KeeperClient {
   }
 
   async mount({ repository, mountpoint }: MountSpec): Promise<MountInfo> {
-    const { configs, runDir, serverUid, serverGid } = this.options;
-    const config = configs.get(repository);
-    if (config === undefined) throw new Failure('INTERNAL', `repository ${repository} has no configuration`);
+    const { configOf, runDir, serverUid, serverGid } = this.options;
+    const config = configOf(repository);
     await this.#ask(async (keeper) => {
       // Nobody answers for it any more and nobody ever will: containers on it are lost already, new ones need not be.
       if (isDead(await keeper.list(), mountpoint)) await keeper.unmount(mountpoint, true);

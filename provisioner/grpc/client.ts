@@ -19,6 +19,9 @@ export type Client<Methods> = {
   readonly [K in keyof Methods]: Methods[K] extends Method ? (request: Methods[K]['request'], options: CallOptions) => Promise<Methods[K]['response']> : never;
 } & { close(): void };
 
+/** Ps of ten thousand containers is some MB; gRPC's own limit is 4. */
+const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+
 type Call = (request: unknown, options: { deadline: number }, callback: (error: ServiceError | null, response: unknown) => void) => void;
 
 /** `address` as gRPC writes it, such as `unix:///run/mesos-cvmfs/provisioner.sock`. Connects with the first call. */
@@ -29,7 +32,7 @@ export function createClient<N extends ServiceName>(
   channel: ChannelCredentials = credentials.createInsecure(),
 ): Client<Services[N]> {
   const service = contracts.service(name);
-  const stub = new (makeClientConstructor(service as unknown as ServiceDefinition, name))(address, channel);
+  const stub = new (makeClientConstructor(service as unknown as ServiceDefinition, name))(address, channel, { 'grpc.max_receive_message_length': MAX_RESPONSE_BYTES });
   const calls = Object.keys(service).map((method) => [
     method,
     (request: unknown, options: CallOptions) =>

@@ -326,6 +326,11 @@ export class ObjectCache {
     return this.watched(() => checkCache(this.context, { ...options, now: this.now }));
   }
 
+  /** Removes what is neither pinned nor used by living rootfses. */
+  prune(): Promise<{ readonly freedBytes: number }> {
+    return this.watched(async () => ({ freedBytes: await this.evictor.evictTo(0, 'unused') }));
+  }
+
   /**
    * Removes what is not pinned and not used by rootfses whose server is away; with `force` everything. Safe while servers
    * run: they fetch again what they need. Answers the charged bytes removed.

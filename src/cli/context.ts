@@ -43,3 +43,19 @@ export function prepareHost(config: Config, options: { readonly stateDir: boolea
   for (const rule of directoryRules(dirs, user, me)) prepareDirectory(rule, me);
   return { user, warnings: warning === undefined ? [] : [warning] };
 }
+
+/** What `serve` would complain of, a sentence each; of a repository that cannot be put together, why. */
+export function configurationWarnings(config: Config): string[] {
+  const warnings: string[] = [];
+  const { warning } = findServerUser(config.serverUser, hostFiles, { uid: process.geteuid!(), gid: process.getegid!() });
+  if (warning !== undefined) warnings.push(warning.text);
+  for (const [fqrn, { values }] of config.repositories) {
+    if (values.mount === 'external') continue;
+    try {
+      for (const { severity, text } of repository(config, fqrn).warnings) if (severity !== 'info') warnings.push(text);
+    } catch (error) {
+      warnings.push(Failure.from(error).message);
+    }
+  }
+  return warnings;
+}

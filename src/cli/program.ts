@@ -1,6 +1,9 @@
-/** All commands with their options. What each does is in commands/. */
-import { Command, CommanderError, Option } from 'commander';
+/** The table of commands as commander wants it; its errors become ours, with our exit codes. */
+import { Command, Option } from 'commander';
+import type { CommanderError } from 'commander';
 import { Failure } from '../error';
+import { COMMANDS, GLOBAL_OPTIONS, GROUPS } from './commands';
+import type { CommandSpec, OptionSpec } from './commands';
 
 /** Options that every command takes. */
 export interface CommonOptions {
@@ -9,56 +12,77 @@ export interface CommonOptions {
   readonly json?: boolean;
 }
 
-type Action = (args: readonly unknown[], options: Record<string, unknown>) => Promise<void>;
+const LATER = 'comes with a later release';
 
-const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+/** Help and version end the process with 0; everything else that commander has to say is a malformed command. */
+function failureOf(error: CommanderError, command: Command): Failure {
+  const help = `see ${fullName(command)} --help`;
+  if (error.code === 'commander.help') {
+    const known = command.commands.map((one) => one.name()).join(', ');
+    return new Failure('INVALID_ARGUMENT', command.parent === null ? 'a command is missing' : `${command.name()}: a command is missing`, { next: `give one of ${known}, or ${help}` });
+  }
+  const [what = '', hint] = error.message.replace(/^error: /, '').split('\n');
+  const near = hint === undefined ? undefined : /^\((Did you mean .*\?)\)$/.exec(hint)?.[1];
+  return new Failure('INVALID_ARGUMENT', what, { next: near === undefined ? help : near.replace(/^D/, 'd') });
+}
 
-/** Commander's own errors as ours, with our exit code; help and version end the process with 0 by themselves. */
+function fullName(command: Command): string {
+  return command.parent === null ? command.name() : `${fullName(command.parent)} ${command.name()}`;
+}
+
 function strict(command: Command): Command {
   return command
+    .helpCommand(false)
     .exitOverride((error: CommanderError) => {
       if (error.exitCode === 0) process.exit(0);
-      throw new Failure('INVALID_ARGUMENT', error.message.replace(/^error: /, ''), { next: 'see mesos-cvmfs --help' });
+      throw failureOf(error, command);
     })
     .configureOutput({ writeErr: () => undefined });
 }
 
+function optionOf({ flags, about, repeat, mandatory }: OptionSpec): Option {
+  const option = new Option(flags, about).makeOptionMandatory(mandatory === true);
+  return repeat === true ? option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]) : option;
+}
+
+function addCommand(parent: Command, name: string, spec: CommandSpec): void {
+  const command = strict(parent.command(name));
+  const { load } = spec;
+  if (load === undefined) {
+    command.description(`${spec.about} (${LATER})`).argument('[anything...]').allowUnknownOption();
+    command.action(() => {
+      throw new Failure('UNIMPLEMENTED', `${fullName(command).replace(/^\S+ /, '')} ${LATER}`);
+    });
+    return;
+  }
+  command.description(spec.about);
+  for (const option of spec.options ?? []) command.addOption(optionOf(option));
+  if (spec.example !== undefined) command.addHelpText('after', `\nExample:\n  ${spec.example}`);
+  command.action(async (...given: unknown[]) => {
+    const action = await load();
+    // Commander passes arguments, then options, then the command itself.
+    await action(given.slice(0, -2), command.optsWithGlobals());
+  });
+}
+
 export function buildProgram(version: string): Command {
   const program = strict(new Command('mesos-cvmfs'))
-    .description('Container images from CernVM-FS, mounted lazily, for Apache Mesos')
+    .description('Container images from CernVM-FS, mounted lazily, for Apache Mesos. Exit codes are in docs/errors.md.')
     .version(version, '--version', 'print the version')
-    .helpCommand(false)
+    .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError(false);
-
-  /** Adds a command; `load` is only called when it is run. */
-  const add = (parent: Command, usage: string, description: string, load: () => Promise<Action>, shape: (command: Command) => Command = (command) => command): Command => {
-    const command = shape(strict(parent.command(usage)).description(description))
-      .addOption(new Option('--config <file>', 'configuration file (default /etc/mesos-cvmfs/config.toml)'))
-      .addOption(new Option('--run-dir <dir>', 'directory of sockets and mount records (run_dir)'))
-      .addOption(new Option('--json', 'print one JSON document'));
-    command.action(async (...given: unknown[]) => {
-      const action = await load();
-      // Commander passes arguments, then options, then the command itself.
-      await action(given.slice(0, -2), given[given.length - 2] as Record<string, unknown>);
-    });
-    return command;
-  };
-  const group = (name: string, description: string): Command => strict(program.command(name)).description(description).helpCommand(false);
-
-  add(program, 'mount <fqrn> <dir>', 'mount a repository', async () => (await import('./commands/mount')).mount, (command) =>
-    command
-      .option('--server <url>', 'base URL of a server; repeat for more', collect)
-      .option('--proxy <groups>', 'proxy groups, as in CVMFS_HTTP_PROXY (default DIRECT)')
-      .option('--public-key <file>', 'master public key of the repository; repeat for more', collect)
-      .option('--cache-dir <dir>', 'directory of the cache (cache.dir)')
-      .option('--tag <name>', 'mount the revision with this tag, and stay on it')
-      .option('--root-hash <hash>', 'mount this root catalog, and stay on it')
-      .option('-o <CVMFS_X=Y>', 'set a parameter; repeat for more', collect)
-      .option('--foreground', 'stay until the mount is gone or a signal comes, then unmount'),
-  );
-  add(program, 'umount <dir>', 'unmount a repository', async () => (await import('./commands/umount')).umount, (command) => command.option('--lazy', 'take it out of the tree at once, and end it when its last user goes'));
-  add(program, 'keeper', 'keep the mounts of a run_dir (started by itself when it is needed)', async () => (await import('./commands/keeper')).keeper);
-  add(program, 'status', 'show mounts, service and warnings', async () => (await import('./commands/status')).status);
-  void group;
+  for (const option of GLOBAL_OPTIONS) program.addOption(optionOf(option));
+  const groups = new Map<string, Command>();
+  for (const spec of COMMANDS) {
+    const [first = '', ...rest] = spec.usage.split(' ');
+    const about = GROUPS[first];
+    if (about === undefined) {
+      addCommand(program, spec.usage, spec);
+      continue;
+    }
+    const group = groups.get(first) ?? strict(program.command(first)).description(about);
+    groups.set(first, group);
+    addCommand(group, rest.join(' '), spec);
+  }
   return program;
 }

@@ -1,32 +1,19 @@
 /** `mesos-cvmfs status`: what is mounted, what serves it, and what an operator should know. */
-import * as fs from 'node:fs';
 import { z } from 'zod';
 import { Failure } from '../../error';
-import { KeeperClient } from '../../fuse/control/keeper-client';
 import { MountedClient } from '../../fuse/control/mounted-client';
-import type { KeeperList, MountInfo } from '../../fuse/keeper/keeper';
+import type { MountInfo } from '../../fuse/keeper/keeper';
 import { FUSE_TYPE, readMountTable } from '../../fuse/keeper/mount-table';
-import { configuration } from '../context';
+import type { Config } from '../../config/config';
+import { configurationWarnings, configuration } from '../context';
+import { enumText, figure, timeText } from '../messages';
+import { keeperList } from '../mounted-repositories';
 import { print, table } from '../output';
 import type { CommonOptions } from '../program';
+import { findService } from '../service-client';
 
 const STATUS_TIMEOUT_MS = 5_000;
 const serverStatus = z.object({ revision: z.number(), rootHash: z.string(), offline: z.boolean(), warnings: z.array(z.string()), ioErrors: z.number() }).loose();
-
-/** True when `run_dir` has records of mounts, so that a keeper is worth starting to ask about them. */
-function hasRecords(runDir: string): boolean {
-  return fs.existsSync(`${runDir}/keeper`) && fs.readdirSync(`${runDir}/keeper`).some((name) => name.endsWith('.json'));
-}
-
-async function keeperList(runDir: string): Promise<KeeperList | null> {
-  const keeper = hasRecords(runDir) ? await KeeperClient.start(runDir) : await KeeperClient.find(runDir);
-  if (keeper === null) return null;
-  try {
-    return await keeper.list();
-  } finally {
-    keeper.close();
-  }
-}
 
 async function mountStatus(info: MountInfo, keeperPid: number): Promise<{ mount: object; warnings: string[] }> {
   const base = { repository: info.repository, mountpoint: info.mountpoint, server_pid: info.serverPid, keeper_pid: keeperPid, spare_pid: null };
@@ -41,10 +28,47 @@ async function mountStatus(info: MountInfo, keeperPid: number): Promise<{ mount:
   }
 }
 
+interface ServiceJson {
+  readonly version: string;
+  readonly pid: number;
+  readonly started: string;
+  readonly uptime_seconds: number;
+  readonly listen: string;
+  readonly http: string;
+  readonly ready: boolean;
+  readonly repositories: ReadonlyArray<{ repository: string; mountpoint: string; state: string; failure: string | null; revision: number | null; root_hash: string | null }>;
+  readonly containers: number;
+  readonly rootfses: number;
+}
+
+async function serviceStatus(config: Config): Promise<{ service: ServiceJson | null; warnings: readonly string[] }> {
+  try {
+    const client = await findService(config);
+    if (client === null) return { service: null, warnings: [] };
+    try {
+      const { version = '', pid = 0, started_ms, http = '', ready = false, repositories, containers = 0, rootfses = 0, warnings } = await client.admin.Status({}, { timeoutMs: STATUS_TIMEOUT_MS });
+      const shown = repositories.map(({ repository = '', mountpoint = '', state, failure, revision, root_hash }) => ({
+        repository,
+        mountpoint,
+        state: enumText(state, 'REPOSITORY_STATE_'),
+        failure: failure ?? null,
+        revision: revision === undefined ? null : figure(revision),
+        root_hash: root_hash ?? null,
+      }));
+      const uptime_seconds = Math.max(0, Math.floor((Date.now() - figure(started_ms)) / 1000));
+      return { service: { version, pid, started: timeText(started_ms), uptime_seconds, listen: config.listen, http, ready, repositories: shown, containers, rootfses }, warnings };
+    } finally {
+      client.close();
+    }
+  } catch (error) {
+    return { service: null, warnings: [`the service does not answer: ${Failure.from(error).message}`] };
+  }
+}
+
 export async function status(_args: readonly unknown[], given: Record<string, unknown>): Promise<void> {
   const options = given as CommonOptions;
   const config = configuration(options);
-  const list = await keeperList(config.runDir);
+  const [list, { service, warnings: said }] = await Promise.all([keeperList(config.runDir), serviceStatus(config)]);
   const found = await Promise.all((list?.mounts ?? []).map((info) => mountStatus(info, list!.keeperPid)));
   const warnings = found.flatMap((one) => one.warnings);
   for (const dead of list?.dead ?? []) warnings.push(`${dead.repository} at ${dead.mountpoint} is dead: ${dead.reason}`);
@@ -53,10 +77,16 @@ export async function status(_args: readonly unknown[], given: Record<string, un
     const target = entry.target.toString();
     if (entry.type === FUSE_TYPE && entry.root.toString() === '/' && !known.has(target)) warnings.push(`${entry.source.toString()} is mounted at ${target} by a keeper of another run_dir, or by none`);
   }
-  const answer = { mounts: found.map((one) => one.mount), service: null, warnings };
+  // The service knows its own configuration better than this command does.
+  const all = [...new Set([...warnings, ...(service === null ? configurationWarnings(config) : []), ...said])];
   const rows = found.map(({ mount }) => {
     const { repository, mountpoint, revision, server_pid: pid } = mount as { repository: string; mountpoint: string; revision: number | null; server_pid: number | null };
     return [repository, mountpoint, `revision ${revision ?? '?'}`, `server ${pid ?? 'is being started'}`];
   });
-  print(options.json === true, answer, `${rows.length === 0 ? 'nothing is mounted\n' : table(rows)}${warnings.map((text) => `warning: ${text}\n`).join('')}`);
+  const text = [
+    rows.length === 0 ? 'nothing is mounted\n' : table(rows),
+    ...(service === null ? ['no service runs\n'] : [`service ${service.version}, pid ${service.pid}, ${service.ready ? 'ready' : 'not ready'}, ${service.containers} containers, http://${service.http}\n`]),
+    ...all.map((one) => `warning: ${one}\n`),
+  ];
+  print(options.json === true, { mounts: found.map((one) => one.mount), service, warnings: all }, text.join(''));
 }

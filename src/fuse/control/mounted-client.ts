@@ -32,6 +32,8 @@ const shapes = {
   file: z.object({ content: z.string() }),
   view: z.object({ view: z.string(), pathInView: z.string(), pathInMount: z.string() }),
   prefetch: z.object({ objects: z.number(), bytes: z.number(), fetched: z.number() }),
+  measure: z.object({ objects: z.number(), bytes: z.number(), missing: z.number(), missingBytes: z.number() }),
+  freed: z.object({ freedBytes: z.number() }),
 };
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'base64');
@@ -92,6 +94,16 @@ export class MountedClient implements MountedRepository {
 
   async prefetch(view: string, pathInView: Buffer, options: { pin?: string } = {}): Promise<{ objects: number; bytes: number; fetched: number }> {
     return shapes.prefetch.parse(await this.#call('prefetch', { view, pathInView: pathInView.toString('base64'), pin: options.pin ?? null }, PREFETCH_TIMEOUT_MS));
+  }
+
+  /** Objects and plain bytes below the directory, and how many of them are not local. Fetches catalogs, nothing else. */
+  async measure(view: string, pathInView: Buffer): Promise<{ objects: number; bytes: number; missing: number; missingBytes: number }> {
+    return shapes.measure.parse(await this.#call('measure', { view, pathInView: pathInView.toString('base64') }));
+  }
+
+  /** Drops from the cache what is neither pinned nor used by containers; answers the bytes freed. */
+  async prune(timeoutMs: number): Promise<number> {
+    return shapes.freed.parse(await this.#call('cachePrune', {}, timeoutMs)).freedBytes;
   }
 
   /** Forgets what `prefetch` pinned under this name. */

@@ -9,7 +9,8 @@
  *     makeView {rootHash, revision, path}      restoreView {view, pathInView} → view path
  *     holdView {view, holder}                  releaseView {view, holder}
  *     prefetch {view, pathInView, pin}         unpin {pin}
- *     cacheUsage {}                            cacheCheck {repair}            cacheWipe {force}
+ *     measure  {view, pathInView}                                            → {objects, bytes, missing, missingBytes}
+ *     cacheUsage {}                            cacheCheck {repair}            cacheWipe {force}    cachePrune {}
  *
  * Paths and contents are base64, since they are bytes.
  */
@@ -118,12 +119,19 @@ export function controlMethods(server: FileSystemServer, cache: ObjectCache): Re
     prefetch: async (params) => {
       const asked = checked(shapes.prefetch, params);
       const { catalog, path } = await views.directory(asked.view, bytes(asked.pathInView));
-      return prefetch.run(catalog, path, asked.pin);
+      return prefetch.run(catalog, path, { pin: asked.pin });
+    },
+    measure: async (params) => {
+      const asked = checked(shapes.restoreView, params);
+      const { catalog, path } = await views.directory(asked.view, bytes(asked.pathInView));
+      const { objects, bytes: all, fetched, fetchedBytes } = await prefetch.run(catalog, path, { pin: null, dry: true });
+      return { objects, bytes: all, missing: fetched, missingBytes: fetchedBytes };
     },
     unpin: async (params) => cache.dropOwner(checked(shapes.unpin, params).pin),
     cacheUsage: () => cache.usage(),
     cacheCheck: (params) => cache.check({ repair: checked(shapes.check, params).repair }),
     cacheWipe: (params) => cache.wipe({ force: checked(shapes.wipe, params).force }),
+    cachePrune: () => server.prune(),
   };
 }
 

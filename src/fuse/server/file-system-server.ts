@@ -336,6 +336,12 @@ export class FileSystemServer {
     }
   }
 
+  /** What no container needs any more goes from the cache. What was noted as used while there were some is used no longer. */
+  async prune(): Promise<{ readonly freedBytes: number }> {
+    if (this.views.holders().length === 0) await this.#cache.dropOwner(`use/${this.#envelope.id}`);
+    return this.#cache.prune();
+  }
+
   get cache(): ObjectCache {
     return this.#cache;
   }

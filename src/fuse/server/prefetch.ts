@@ -28,8 +28,17 @@ export interface PrefetchResult {
   readonly objects: number;
   /** Their plain bytes. */
   readonly bytes: number;
-  /** Objects that had to be fetched. */
+  /** Objects that had to be fetched, or would have to be. */
   readonly fetched: number;
+  /** Their plain bytes. */
+  readonly fetchedBytes: number;
+}
+
+export interface PrefetchOptions {
+  /** An owner's name: everything is pinned for it. */
+  readonly pin: string | null;
+  /** Only count: nothing but catalogs is fetched. */
+  readonly dry?: boolean;
 }
 
 interface Folder {
@@ -44,13 +53,13 @@ export class Prefetch {
     this.#world = world;
   }
 
-  /** Fetches the tree at `path` inside the catalog `view`. With `pin`, an owner's name, everything is pinned for it. */
-  async run(view: ContentHash, path: Buffer, pin: string | null): Promise<PrefetchResult> {
+  /** Fetches the tree at `path` inside the catalog `view`. */
+  async run(view: ContentHash, path: Buffer, { pin, dry }: PrefetchOptions): Promise<PrefetchResult> {
     const { store, cache } = this.#world;
     const seen = new Set<string>();
     const flying = new Set<Promise<void>>();
     let pins: ObjectNeed[] = [];
-    const result = { objects: 0, bytes: 0, fetched: 0 };
+    const result = { objects: 0, bytes: 0, fetched: 0, fetchedBytes: 0 };
     let failure: Failure | null = null;
     const flushPins = async (): Promise<void> => {
       if (pin !== null && pins.length > 0) await cache.pin(pin, pins);
@@ -66,6 +75,8 @@ export class Prefetch {
       if (pins.length >= PIN_BATCH) await flushPins();
       if (store.isLocal(need)) return;
       result.fetched += 1;
+      result.fetchedBytes += need.plainSize ?? 0;
+      if (dry === true) return;
       const one: Promise<void> = store.ensure(need, { background: true }).then(
         () => void flying.delete(one),
         (error: unknown) => {

@@ -1,0 +1,234 @@
+/**
+ * Every command with its options: what `--help` prints, what docs/commands.md describes, and which file of commands/ is
+ * loaded when it is run. Nothing else is loaded, so that a light command starts as fast as Node does.
+ */
+
+/** What a command does with its arguments and options; `--config`, `--run-dir` and `--json` are among the options. */
+export type Action = (args: readonly unknown[], options: Record<string, unknown>) => Promise<void>;
+
+export interface OptionSpec {
+  readonly flags: string;
+  readonly about: string;
+  /** May be given more than once; the values become a list. */
+  readonly repeat?: boolean;
+  readonly mandatory?: boolean;
+}
+
+export interface CommandSpec {
+  /** Words and arguments, as commander writes them: `image pin [image]`. */
+  readonly usage: string;
+  readonly about: string;
+  readonly options?: readonly OptionSpec[];
+  readonly example?: string;
+  /** Absent: the name is taken, and a later release brings the command. */
+  readonly load?: () => Promise<Action>;
+}
+
+/** Taken by every command, before or after its name. */
+export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
+  { flags: '--config <file>', about: 'configuration file (default /etc/mesos-cvmfs/config.toml)' },
+  { flags: '--run-dir <dir>', about: 'directory of sockets and mount records (run_dir)' },
+  { flags: '--json', about: 'print one JSON document; errors too, on standard error' },
+];
+
+export const GROUPS: Readonly<Record<string, string>> = {
+  image: 'images in the repositories',
+  cache: 'the cache of objects on this host',
+  repo: 'repositories of your own',
+  config: 'the configuration',
+  agent: 'the Mesos agent',
+  marathon: 'Marathon apps',
+};
+
+const STORAGE: OptionSpec = { flags: '--storage <dir>', about: "the repository's folder, what a web server publishes as …/<fqrn>", mandatory: true };
+const KEYS: OptionSpec = { flags: '--keys <dir>', about: 'folder of <fqrn>.masterkey, .pub, .key and .crt', mandatory: true };
+const CACHE_DIR: OptionSpec = { flags: '--cache-dir <dir>', about: 'directory of the cache (cache.dir)' };
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    usage: 'serve',
+    about: 'run the service: resolve, provision, remember; stopping it unmounts nothing',
+    example: 'mesos-cvmfs serve --config /etc/mesos-cvmfs/config.toml',
+    load: async () => (await import('./commands/serve')).serve,
+  },
+  {
+    usage: 'keeper',
+    about: 'keep the mounts of a run_dir (started by itself when it is needed)',
+    load: async () => (await import('./commands/keeper')).keeper,
+  },
+  {
+    usage: 'mount <fqrn> <dir>',
+    about: 'mount a repository; works without the service and returns when the tree is usable',
+    options: [
+      { flags: '--server <url>', about: 'base URL of a server; repeat for more', repeat: true },
+      { flags: '--proxy <groups>', about: 'proxy groups, as in CVMFS_HTTP_PROXY (default DIRECT)' },
+      { flags: '--public-key <file>', about: 'master public key of the repository; repeat for more', repeat: true },
+      CACHE_DIR,
+      { flags: '--tag <name>', about: 'mount the revision with this tag, and stay on it' },
+      { flags: '--root-hash <hash>', about: 'mount this root catalog, and stay on it' },
+      { flags: '-o <CVMFS_X=Y>', about: 'set a parameter; repeat for more', repeat: true },
+      { flags: '--foreground', about: 'stay until the mount is gone or a signal comes, then unmount' },
+    ],
+    example: 'mesos-cvmfs mount images.example.org /cvmfs/images.example.org --server http://s1.example.org/cvmfs/@fqrn@ --public-key images.example.org.pub',
+    load: async () => (await import('./commands/mount')).mount,
+  },
+  {
+    usage: 'umount <dir>',
+    about: 'unmount a repository',
+    options: [{ flags: '--lazy', about: 'take it out of the tree at once, and end it when its last user goes' }],
+    example: 'mesos-cvmfs umount /cvmfs/images.example.org',
+    load: async () => (await import('./commands/umount')).umount,
+  },
+  {
+    usage: 'resolve <image>',
+    about: 'find the directory that an image name stands for now; <image> is debian:12, ghcr.io/org/app@sha256:… or cvmfs://<fqrn>/<path>',
+    example: 'mesos-cvmfs resolve debian:12',
+    load: async () => (await import('./commands/resolve')).resolve,
+  },
+  {
+    usage: 'provision <image>',
+    about: 'make a root file system from an image; prints its path',
+    options: [
+      { flags: '--container <id>', about: 'whom it is for; a nested container is written parent/child', mandatory: true },
+      { flags: '--backend <name>', about: 'overlay (writable) or bind (read-only); default provisioner.backend' },
+      { flags: '--key <text>', about: 'idempotency key: a repeated call with it returns the first one’s result' },
+    ],
+    example: 'mesos-cvmfs provision debian:12 --container web-1',
+    load: async () => (await import('./commands/provision')).provision,
+  },
+  {
+    usage: 'destroy <id>',
+    about: 'remove all root file systems of a container and of those nested in it',
+    example: 'mesos-cvmfs destroy web-1',
+    load: async () => (await import('./commands/destroy')).destroy,
+  },
+  {
+    usage: 'recover [id...]',
+    about: 'say which containers live: theirs are kept and verified, all others are destroyed',
+    options: [{ flags: '--none', about: 'no container lives: destroy all of them' }],
+    example: 'mesos-cvmfs recover web-1 web-1/debug',
+    load: async () => (await import('./commands/recover')).recover,
+  },
+  {
+    usage: 'ps',
+    about: 'show containers with their root file systems, what recovery set aside, and pinned images',
+    load: async () => (await import('./commands/ps')).ps,
+  },
+  {
+    usage: 'status',
+    about: 'show mounts, service and warnings',
+    load: async () => (await import('./commands/status')).status,
+  },
+  {
+    usage: 'image inspect <image>',
+    about: 'show what an image is resolved to, how it is run, and how much of it is in the cache',
+    example: 'mesos-cvmfs image inspect debian:12',
+    load: async () => (await import('./commands/image')).inspect,
+  },
+  {
+    usage: 'image prefetch <image>',
+    about: 'fetch all of an image into the cache, which may drop it again',
+    example: 'mesos-cvmfs image prefetch debian:12',
+    load: async () => (await import('./commands/image')).prefetch,
+  },
+  {
+    usage: 'image pin [image]',
+    about: 'fetch all of an image and keep it in the cache; the service remembers it',
+    options: [
+      { flags: '--list', about: 'show the pinned images' },
+      { flags: '--remove', about: 'let the cache drop it again; <image> may be its digest' },
+    ],
+    example: 'mesos-cvmfs image pin debian:12',
+    load: async () => (await import('./commands/image')).pin,
+  },
+  { usage: 'image ls', about: 'list images' },
+  {
+    usage: 'cache usage',
+    about: 'show how full the cache is and who keeps what',
+    options: [CACHE_DIR],
+    load: async () => (await import('./commands/cache')).usage,
+  },
+  {
+    usage: 'cache check',
+    about: 'read every object of the cache and compare it with its record',
+    options: [CACHE_DIR, { flags: '--repair', about: 'remove or correct what is wrong' }],
+    example: 'mesos-cvmfs cache check --repair',
+    load: async () => (await import('./commands/cache')).check,
+  },
+  {
+    usage: 'cache wipe',
+    about: 'empty the cache, but for what is pinned or used where no server could fetch it again',
+    options: [CACHE_DIR, { flags: '--force', about: 'everything: what running containers use is fetched again' }],
+    load: async () => (await import('./commands/cache')).wipe,
+  },
+  {
+    usage: 'repo create <fqrn>',
+    about: 'make a repository: keys, whitelist, and revision 1, which is empty',
+    options: [
+      { ...STORAGE, about: 'folder for the repository, made when it is absent' },
+      { ...KEYS, about: 'folder for the keys <fqrn>.masterkey, .pub, .key and .crt, made with mode 0700' },
+      { flags: '--hash <algorithm>', about: 'sha1 (default), rmd160 or shake128' },
+      { flags: '--ttl <duration>', about: 'how long clients may go on with a revision without asking (default 4m)' },
+    ],
+    example: 'mesos-cvmfs repo create images.example.org --storage /srv/cvmfs/images.example.org --keys /etc/cvmfs/keys/images',
+    load: async () => (await import('./commands/repo')).create,
+  },
+  {
+    usage: 'repo serve <fqrn>',
+    about: 'serve a repository over HTTP, as a stratum 0 web server does, until a signal comes',
+    options: [
+      STORAGE,
+      { flags: '--listen <host:port>', about: 'address (default 127.0.0.1:0, a free port)' },
+      { flags: '--access-log <file>', about: 'append one line per request to this file' },
+    ],
+    example: 'mesos-cvmfs repo serve images.example.org --storage /srv/cvmfs/images.example.org --listen 127.0.0.1:8000',
+    load: async () => (await import('./commands/repo')).serve,
+  },
+  {
+    usage: 'repo check <fqrn>',
+    about: 'check a repository to the last object: signatures, catalogs, counters, contents',
+    options: [
+      STORAGE,
+      { flags: '--keys <dir>', about: 'folder of <fqrn>.pub' },
+      { flags: '--public-key <file>', about: 'master public key; repeat for more', repeat: true },
+      { flags: '--no-tags', about: 'only the newest revision, not those that tags name' },
+      { flags: '--no-content', about: 'only look whether objects are there, without reading them' },
+    ],
+    example: 'mesos-cvmfs repo check images.example.org --storage /srv/cvmfs/images.example.org --keys /etc/cvmfs/keys/images',
+    load: async () => (await import('./commands/repo')).check,
+  },
+  { usage: 'repo ls', about: 'list the revisions of a repository' },
+  { usage: 'repo tag', about: 'name revisions' },
+  { usage: 'repo diff', about: 'compare two revisions' },
+  { usage: 'repo rollback', about: 'go back to a revision' },
+  { usage: 'repo gc', about: 'remove what no revision needs' },
+  {
+    usage: 'publish <source> <fqrn>',
+    about: 'make a subtree of a repository equal to a source, deletions included, in one new revision; <source> is dir:PATH or tar:PATH',
+    options: [
+      STORAGE,
+      KEYS,
+      { flags: '--to <path>', about: 'where in the repository (default /); other bytes than UTF-8, blanks and % as %XX' },
+      { flags: '--tag <name>', about: 'name the revision' },
+      { flags: '--message <text>', about: 'describe the tag' },
+      { flags: '--compression <kind>', about: 'zlib (default) or none' },
+      { flags: '--no-xattrs', about: 'leave extended attributes out' },
+      { flags: '--mtime-ns', about: 'record nanoseconds of times' },
+      { flags: '--plan', about: 'only say what would change' },
+    ],
+    example: 'mesos-cvmfs publish dir:/srv/rootfs images.example.org --storage /srv/cvmfs/images.example.org --keys /etc/cvmfs/keys/images --to /apps/web',
+    load: async () => (await import('./commands/publish')).publish,
+  },
+  {
+    usage: 'config dump',
+    about: 'show every value in force and where it comes from',
+    load: async () => (await import('./commands/config-dump')).configDump,
+  },
+  { usage: 'doctor', about: 'say what is wrong with this host' },
+  { usage: 'upgrade', about: 'replace running processes by this version' },
+  { usage: 'agent flags', about: "print the agent's flags" },
+  { usage: 'agent check', about: "check the agent's flags" },
+  { usage: 'marathon translate', about: 'translate a Marathon app' },
+  { usage: 'marathon validate', about: 'check a Marathon app' },
+  { usage: 'marathon deploy', about: 'deploy a Marathon app' },
+];
