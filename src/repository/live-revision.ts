@@ -7,8 +7,11 @@ import { Failure } from '../error';
 import type { RepositoryConfig } from '../config/repository-config';
 import { formatHash } from '../cvmfs/hash';
 import type { Logger } from '../log/logger';
+import type { Catalog } from '../cvmfs/catalog';
+import { pathKey } from '../cvmfs/path-key';
 import type { CatalogSet } from './catalog-set';
 import { catalogNeed } from './catalog-set';
+import { VIEWS_NAME } from './node-id';
 import type { ObjectStore } from './object-store';
 import type { Place, PlaceList } from './places';
 import type { Revision, RevisionSource } from './revision-source';
@@ -21,6 +24,7 @@ const FIXED_MS = 10 * 365 * 86_400_000;
 /** The whitelist's end is warned about from this long before. */
 const WHITELIST_WARNING_MS = 3 * 86_400_000;
 const EMPTY = Buffer.alloc(0);
+const VIEWS_KEY = pathKey(Buffer.concat([Buffer.from('/'), VIEWS_NAME]));
 
 export interface LiveWorld {
   readonly config: RepositoryConfig;
@@ -45,7 +49,9 @@ export class LiveRevision {
   #looking: Promise<boolean> | null = null;
   #ttlMs = RETRY_MS;
   #lastError: Failure | null = null;
-  #warned = '';
+  /** The revision has an entry where our own directory of views is. */
+  #shadowsViews = false;
+  #warned = new Set<string>();
 
   constructor(world: LiveWorld) {
     this.#world = world;
@@ -81,8 +87,9 @@ export class LiveRevision {
     try {
       if (!(await store.verifyLocal(need))) await store.ensure(need);
       const catalog = catalogs.get(place.catalog, EMPTY);
-      this.#current = { rootHash: place.catalog, rootSize: null, revision: catalog.revision, publishedAt: Number(catalog.property('last_modified') ?? 0), metainfo: null, whitelistValidUntil: null, offline: true };
+      this.#current = { rootHash: place.catalog, rootSize: null, revision: catalog.revision, publishedAt: Number(catalog.property('last_modified') ?? 0), metainfo: null, whitelistValidUntil: null, offline: !this.isFixed };
       this.#ttlMs = this.#ttl(catalog.ttlSeconds);
+      this.#shadowsViews = shadowsViews(catalog);
       shared.setLive(place.index, this.isFixed ? monotonicMs() + FIXED_MS : monotonicMs());
       this.#world.pin(need);
       if (!this.isFixed) this.#schedule(0);
@@ -104,7 +111,7 @@ export class LiveRevision {
   }
 
   async #look(): Promise<boolean> {
-    const { source, shared, log, config, monotonicMs } = this.#world;
+    const { source, shared, monotonicMs } = this.#world;
     try {
       const newer = await source.newer(this.current);
       this.#lastError = null;
@@ -112,17 +119,16 @@ export class LiveRevision {
         await this.#adopt(newer);
         return true;
       }
-      this.#current = { ...this.current, offline: false };
+      this.#current = { ...(this.#whitelistIsOld() ? await source.confirmed(this.current) : this.current), offline: false };
       shared.setLiveExpiry(monotonicMs() + this.#ttlMs);
       this.#schedule(this.#ttlMs);
     } catch (error) {
       this.#lastError = Failure.from(error);
-      log.warn('no server could be asked for a newer revision', { repository: config.fqrn, revision: this.current.revision, error });
       const wait = Math.min(RETRY_MS, this.#ttlMs);
       shared.setLiveExpiry(monotonicMs() + wait);
       this.#schedule(wait);
     }
-    this.#warnOfWhitelist();
+    this.#warn();
     return false;
   }
 
@@ -136,6 +142,7 @@ export class LiveRevision {
     const place = places.ensure(`live@${text}`, revision.rootHash, EMPTY, () => ({ maxRowid: catalog.maxRowid, ancestors: [] }));
     this.#world.pin(need);
     this.#ttlMs = this.#ttl(catalog.ttlSeconds);
+    this.#shadowsViews = shadowsViews(catalog);
     const first = this.#current === null;
     this.#current = config.fixed.kind === 'rootHash' ? { ...revision, revision: catalog.revision } : revision;
     const lifetime = this.isFixed ? FIXED_MS : revision.offline ? Math.min(RETRY_MS, this.#ttlMs) : this.#ttlMs;
@@ -143,7 +150,7 @@ export class LiveRevision {
     if (!first) this.#world.switched();
     if (!this.isFixed) this.#schedule(lifetime);
     log.info('revision', { repository: config.fqrn, revision: this.#current.revision, rootHash: text, offline: revision.offline });
-    this.#warnOfWhitelist();
+    this.#warn();
   }
 
   #ttl(catalogSeconds: number): number {
@@ -157,22 +164,48 @@ export class LiveRevision {
     this.#timer.unref();
   }
 
-  /** Days of the whitelist that are left when that is worth a warning; null otherwise. */
-  whitelistWarning(): string | null {
-    const until = this.#current?.whitelistValidUntil;
-    if (until === null || until === undefined) return null;
-    const left = until.getTime() - this.#world.now().getTime();
-    if (left > WHITELIST_WARNING_MS) return null;
+  /** What an operator should know of the revision that is shown. */
+  warnings(): string[] {
     const { fqrn } = this.#world.config;
-    return left > 0
-      ? `the whitelist of ${fqrn} ends at ${until.toISOString()}; from then on no new revision is accepted and no new mount without a newer whitelist: ask the repository's owner to sign it again`
-      : `the whitelist of ${fqrn} has ended at ${until.toISOString()}; no new revision is accepted: ask the repository's owner to sign it again`;
+    const revision = this.#current;
+    const offline = `revision ${revision?.revision} of ${fqrn} comes from the cache, and no server has confirmed it: what is not in the cache can not be read, and newer revisions are not seen`;
+    const error = `no server could be asked for a newer revision of ${fqrn}`;
+    return [
+      this.#whitelistWarning(),
+      this.#lastError !== null ? `${error}: ${this.#lastError.message}` : revision?.offline === true && !this.isFixed ? offline : null,
+      this.#shadowsViews ? `${fqrn} has an entry ${VIEWS_NAME.toString()} in its root, which is neither shown nor reachable: pinned views are there` : null,
+    ].filter((text) => text !== null);
   }
 
-  #warnOfWhitelist(): void {
-    const warning = this.whitelistWarning();
-    if (warning === null || warning === this.#warned) return;
-    this.#warned = warning;
-    this.#world.log.warn(warning, { repository: this.#world.config.fqrn });
+  /** True when the whitelist that vouches for this revision is not known, or ends soon: the servers may have a newer one. */
+  #whitelistIsOld(): boolean {
+    const left = this.#whitelistLeftMs();
+    return left === null || left <= WHITELIST_WARNING_MS;
   }
+
+  #whitelistLeftMs(): number | null {
+    const until = this.#current?.whitelistValidUntil;
+    return until === null || until === undefined ? null : until.getTime() - this.#world.now().getTime();
+  }
+
+  #whitelistWarning(): string | null {
+    const left = this.#whitelistLeftMs();
+    const until = this.#current?.whitelistValidUntil;
+    if (left === null || left > WHITELIST_WARNING_MS) return null;
+    const { fqrn } = this.#world.config;
+    return left > 0
+      ? `the whitelist of ${fqrn} ends at ${until!.toISOString()}; from then on no new revision is accepted and no new mount without a newer whitelist: ask the repository's owner to sign it again`
+      : `the whitelist of ${fqrn} has ended at ${until!.toISOString()}; no new revision is accepted: ask the repository's owner to sign it again`;
+  }
+
+  /** Each warning once in the log, as long as it holds. */
+  #warn(): void {
+    const warnings = this.warnings();
+    for (const text of warnings) if (!this.#warned.has(text)) this.#world.log.warn(text, { repository: this.#world.config.fqrn });
+    this.#warned = new Set(warnings);
+  }
+}
+
+function shadowsViews(root: Catalog): boolean {
+  return root.byKey(VIEWS_KEY) !== undefined;
 }

@@ -89,6 +89,13 @@ export class ObjectStore {
     return fs.readSync(fd, into, at, length, offset);
   }
 
+  /** The whole of a small local object as text; throws `Missing` when it is not local. */
+  text(need: ObjectNeed): string {
+    const max = Math.min(PLAIN_BYTES_MAX[need.kind], MEMORY_OBJECT_BYTES_MAX);
+    const bytes = Buffer.alloc(max);
+    return bytes.toString('utf8', 0, this.read(need, bytes, 0, 0, max));
+  }
+
   /** The whole of a small object, fetched when it is not local. */
   async bytes(need: ObjectNeed, options: EnsureOptions = {}): Promise<Buffer> {
     for (let attempt = 0; attempt < 3; attempt++) {

@@ -31,7 +31,7 @@ export interface Place {
   readonly catalogText: string;
   /** Where the catalog is attached, as seen from the root of its space: `''` for the root, else `/a/b`. */
   readonly mountPath: Buffer;
-  /** With 32-bit inode numbers, st_ino is this plus the rowid, modulo 2^32. */
+  /** With 32-bit inode numbers, st_ino is this plus the rowid, modulo 2^32. Not used with 64-bit ones. */
   readonly inodeBase: number;
   readonly maxRowid: number;
 }
@@ -87,6 +87,7 @@ function inodeBaseAfter(from: number, range: InodeRange): number {
 export class PlaceList {
   readonly #fd: number;
   readonly #shared: SharedState;
+  readonly #inodeBits: 32 | 64;
   readonly #places: Place[] = [];
   readonly #byMeaning = new Map<string, Place>();
   readonly #views = new Map<string, Place>();
@@ -94,9 +95,10 @@ export class PlaceList {
   #nextInode = INODE_BASE_MIN;
 
   /** `fd`: the list's file, open for reading and appending. Call `PlaceList.recover` once per process before. */
-  constructor(fd: number, shared: SharedState) {
+  constructor(fd: number, shared: SharedState, inodeBits: 32 | 64) {
     this.#fd = fd;
     this.#shared = shared;
+    this.#inodeBits = inodeBits;
   }
 
   /** Cuts off a torn last line and tells all threads how much of the list there is. For the holder of the file's lock. */
@@ -139,7 +141,7 @@ export class PlaceList {
       if (made !== undefined) return made;
       if (this.#places.length >= MAX_PLACES) throw new Failure('RESOURCE_EXHAUSTED', `this mount has attached ${MAX_PLACES} catalogs`, { next: 'unmount the repository and mount it again' });
       const numbers = range();
-      const inodeBase = inodeBaseAfter(this.#nextInode, numbers);
+      const inodeBase = this.#inodeBits === 32 ? inodeBaseAfter(this.#nextInode, numbers) : this.#nextInode;
       this.#append(encode({ index: this.#places.length + 1, space, catalog, catalogText, mountPath, inodeBase, maxRowid: numbers.maxRowid }));
       this.#catchUp();
       return this.#byMeaning.get(key)!;

@@ -48,6 +48,13 @@ export interface RevisionWorld {
   readonly objectFile: (need: ObjectNeed) => string;
 }
 
+/** What the servers gave and the trust chain accepted; whether it is taken is another question (rollback). */
+interface Fetched {
+  readonly trusted: Trusted;
+  /** Remembers it: what the next start may begin with when no server answers. Its root catalog is local. */
+  readonly keep: () => Promise<void>;
+}
+
 const TRUST_CODES: ReadonlySet<Code> = new Set(['MANIFEST_INVALID', 'MANIFEST_OUTDATED', 'WHITELIST_INVALID', 'WHITELIST_EXPIRED', 'CERTIFICATE_INVALID', 'BLACKLISTED'] as const);
 const EMPTY = Buffer.alloc(0);
 const HISTORY_TAG_LIST_MAX = 20;
@@ -83,20 +90,22 @@ export class RevisionSource {
     let trusted: Trusted;
     let offline = false;
     try {
-      trusted = await this.#fetch(cached?.timestamp);
+      const fetched = await this.#fetch(cached?.timestamp);
+      trusted = fetched.trusted;
       const choice = chooseRevision({ cached, server: crumb(trusted.manifest) });
       if (choice.use === 'cached' && choice.why !== 'same' && cached !== undefined) {
         log.warn('the servers offer no newer revision than the one known here', { repository: config.fqrn, why: choice.why, offered: trusted.manifest.revision, known: cached.revision });
         trusted = await this.#fromCache();
         offline = true;
-      }
+      } else await fetched.keep();
     } catch (error) {
       const failure = Failure.from(error);
       try {
         trusted = await this.#fromCache();
       } catch (cacheError) {
-        log.debug('no revision in the cache either', { repository: config.fqrn, error: cacheError });
-        throw failure;
+        const kept = Failure.from(cacheError);
+        if (kept.code === 'NOT_FOUND') throw failure;
+        throw new Failure(failure.code, `${failure.what}; what the cache has is not acceptable either: ${kept.what}`, { cause: failure, data: failure.data, ...(failure.next === undefined ? {} : { next: failure.next }) });
       }
       offline = true;
       log.warn('no server gave an acceptable manifest; using the newest revision known here', { repository: config.fqrn, revision: trusted.manifest.revision, error: failure });
@@ -107,15 +116,30 @@ export class RevisionSource {
   /** Looks for a newer revision than `current`; null when there is none. Throws when no server could be asked. */
   async newer(current: Revision): Promise<Revision | null> {
     const known: Breadcrumb = { rootHash: current.rootHash, revision: current.revision, timestamp: current.publishedAt };
-    const trusted = await this.#fetch(current.publishedAt, current.rootHash);
-    if (trusted === null) return null;
+    const fetched = await this.#fetch(current.publishedAt, current.rootHash);
+    if (fetched === null) return null;
+    const { trusted } = fetched;
     const choice = chooseRevision({ cached: known, server: crumb(trusted.manifest) });
-    if (choice.use === 'server') return revisionOf(trusted, false);
+    if (choice.use === 'server') {
+      await fetched.keep();
+      return revisionOf(trusted, false);
+    }
     if (choice.use === 'cached' && choice.why === 'conflict') this.#world.log.warn('a server has another root catalog under the same revision', { repository: this.#world.config.fqrn, revision: current.revision, here: formatHash(current.rootHash), there: formatHash(trusted.manifest.rootHash) });
     return null;
   }
 
-  /** Remembers a revision whose root catalog is local: what the next start may begin with when no server answers. */
+  /**
+   * The same revision, vouched for by what the servers have now: a whitelist is signed again without any publication.
+   * Throws what `newer` throws.
+   */
+  async confirmed(current: Revision): Promise<Revision> {
+    const { trusted, keep } = await this.#fetch(current.publishedAt);
+    // A publication since the last question; the next one finds it.
+    if (formatHash(trusted.manifest.rootHash) !== formatHash(current.rootHash)) return current;
+    await keep();
+    return { ...current, metainfo: trusted.manifest.metainfo ?? null, whitelistValidUntil: trusted.whitelist.validUntil };
+  }
+
   async #remember(trusted: Trusted, manifest: Buffer, whitelist: Buffer): Promise<void> {
     try {
       await this.#world.files.write('manifest', manifest);
@@ -137,10 +161,10 @@ export class RevisionSource {
     }
   }
 
-  #fetch(previousTimestamp: number | undefined): Promise<Trusted>;
-  #fetch(previousTimestamp: number | undefined, unless: ContentHash): Promise<Trusted | null>;
+  #fetch(previousTimestamp: number | undefined): Promise<Fetched>;
+  #fetch(previousTimestamp: number | undefined, unless: ContentHash): Promise<Fetched | null>;
   /** Manifest, whitelist and certificate, verified. With `unless`, null as soon as the manifest names that root catalog. */
-  async #fetch(previousTimestamp: number | undefined, unless?: ContentHash): Promise<Trusted | null> {
+  async #fetch(previousTimestamp: number | undefined, unless?: ContentHash): Promise<Fetched | null> {
     const { transfer, config } = this.#world;
     let refused: Failure | undefined;
     // Side by side with the manifest: one round trip less. Its failure counts only if it is needed.
@@ -176,7 +200,7 @@ export class RevisionSource {
     }
   }
 
-  async #verify(manifest: TrustedManifest, manifestBytes: Buffer, whitelist: Buffer, info: Pick<TransferInfo, 'server'>): Promise<Trusted> {
+  async #verify(manifest: TrustedManifest, manifestBytes: Buffer, whitelist: Buffer, info: Pick<TransferInfo, 'server'>): Promise<Fetched> {
     const { store, config } = this.#world;
     // By its hash the catalog is only bytes; fetched side by side with the certificate, it is used once the chain holds.
     const catalog = store.ensure(catalogNeed(manifest.rootHash, manifest.rootSize || null, EMPTY));
@@ -184,8 +208,7 @@ export class RevisionSource {
     const certificate = await store.bytes(certificateNeed(manifest.certificate, config.fqrn));
     const trusted = this.#trust(manifestBytes, whitelist, certificate, info.server);
     await catalog;
-    await this.#remember(trusted, manifestBytes, whitelist);
-    return trusted;
+    return { trusted, keep: () => this.#remember(trusted, manifestBytes, whitelist) };
   }
 
   #trust(manifest: Buffer, whitelist: Buffer, certificate: Buffer, source: string): Trusted {

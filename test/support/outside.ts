@@ -51,8 +51,13 @@ def one(op, p, *rest):
     if op == 'statvfs':
         v = os.statvfs(p)
         return {'f_bsize': v.f_bsize, 'f_frsize': v.f_frsize, 'f_blocks': v.f_blocks, 'f_files': v.f_files, 'f_namemax': v.f_namemax}
+asked = json.load(sys.stdin)
+if asked['user'] is not None:
+    os.setgroups([])
+    os.setresgid(*[asked['user']] * 3)
+    os.setresuid(*[asked['user']] * 3)
 out = []
-for call in json.load(sys.stdin):
+for call in asked['calls']:
     try: out.append({'value': one(*call)})
     except OSError as e: out.append({'error': errno.errorcode.get(e.errno, str(e.errno))})
 json.dump(out, sys.stdout)
@@ -60,9 +65,7 @@ json.dump(out, sys.stdout)
 
 /** Makes the calls one after another and answers what each gave. `user` looks as another user. */
 export async function look(host: TestHost, calls: readonly Look[], options: { readonly user?: number; readonly timeoutMs?: number } = {}): Promise<Seen[]> {
-  const python = ['python3', '-c', SCRIPT];
-  const [command, ...args] = options.user === undefined ? python : ['setpriv', '--reuid', String(options.user), '--regid', String(options.user), '--clear-groups', ...python];
-  const ran = await host.outside(command!, args, { input: JSON.stringify(calls), ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }) });
+  const ran = await host.outside('python3', ['-c', SCRIPT], { input: JSON.stringify({ calls, user: options.user ?? null }), ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }) });
   if (ran.code !== 0) throw new Error(`looking at ${JSON.stringify(calls).slice(0, 300)} ended with ${ran.code}: ${ran.stderr}`);
   return JSON.parse(ran.stdout) as Seen[];
 }

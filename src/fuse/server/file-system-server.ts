@@ -354,7 +354,6 @@ export class FileSystemServer {
   status(): object {
     const transfer = this.#transfer.status();
     const usage = this.#cache.usage();
-    const warnings = [this.live.whitelistWarning(), this.live.lastError === null ? null : `no server could be asked for a newer revision of ${this.#config.fqrn}: ${this.live.lastError.message}`].filter((text) => text !== null);
     return {
       repository: this.#config.fqrn,
       mountpoint: this.#envelope.mountpoint,
@@ -372,7 +371,7 @@ export class FileSystemServer {
       ioErrors: this.#ioErrors,
       recentErrors: this.#seen,
       requests: this.#requestCounts(),
-      warnings,
+      warnings: this.live.warnings(),
     };
   }
 
@@ -414,10 +413,17 @@ export class FileSystemServer {
       speedKilobytesPerSecond: () => Math.floor(status().counters.bytes / 1024 / Math.max(1, (Date.now() - this.#startedAt) / 1000)),
       hitRatePercent: () => this.#hitRate(),
       publicKeys: config.publicKeys.join(''),
-      metainfo: () => 'metainfo not available',
+      metainfo: () => this.#metainfo(),
       lastLogLines: () => this.#seen.map((one) => `${new Date(one.at).toISOString()} ${one.path}: ${one.message}\n`).join(''),
       isCached: (node) => this.#thread.tree.filePlan(node).parts.every((part) => this.store.isLocal(part.need)),
     };
+  }
+
+  /** Fetched when it is asked for the first time: throws `Missing` until it is there. */
+  #metainfo(): string {
+    const { metainfo } = this.live.current;
+    if (metainfo === null) return 'metainfo not available';
+    return this.store.text({ hash: metainfo, kind: 'metainfo', compression: 'zlib', plainSize: null, what: `metainfo of ${this.#config.fqrn}` });
   }
 
   #hitRate(): number {

@@ -47,6 +47,6 @@ export function openThreadTree(setup: ThreadSetup): ThreadTree {
   const shared = new SharedState(setup.shared);
   const objects = new ObjectReader(setup.config.cacheDir, setup.generation);
   const catalogs = new CatalogSet(setup.config.cacheDir, objects);
-  const places = new PlaceList(setup.indexFd, shared);
+  const places = new PlaceList(setup.indexFd, shared, setup.config.inodeBits);
   return { tree: new Tree(places, catalogs, shared, appearance(setup.config)), objects, catalogs, places, shared };
 }
