@@ -3,10 +3,10 @@
 const transform = { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'commonjs' } }] };
 const base = { testEnvironment: 'node', transform };
 
-/** Unit tests run side by side; what mounts, spawns or needs a port of its own runs one file at a time (make test). */
+/** Unit tests run side by side; what mounts, spawns or needs a port of its own runs after them, one file at a time. */
 module.exports = {
   projects: [
     { ...base, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts', '<rootDir>/test/contract/**/*.test.ts'] },
-    { ...base, displayName: 'integration', testMatch: ['<rootDir>/test/integration/**/*.test.ts', '<rootDir>/test/fault/**/*.test.ts'] },
+    { ...base, displayName: 'integration', runner: '<rootDir>/test/one-file-at-a-time.js', testMatch: ['<rootDir>/test/integration/**/*.test.ts', '<rootDir>/test/fault/**/*.test.ts'] },
   ],
 };

@@ -1,0 +1,59 @@
+# mesos-cvmfs: `make build`, `make demo`, `make test`. Given Node.js >= 20.18.1 with its headers, everything else that is
+# needed is set up by these targets themselves, from Debian packages and npm (as root, on Debian or Ubuntu).
+
+.DEFAULT_GOAL := build
+.PHONY: build setup test test-unit test-integration lint demo bench clean help
+.DELETE_ON_ERROR:
+
+export PATH := $(PATH):/usr/sbin:/sbin
+
+PACKAGES := node_modules/.mesos-cvmfs-installed
+BUILT    := dist/.built
+SOURCES  := $(shell find src provisioner isolator -name '*.ts' 2>/dev/null) tsconfig.json
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
+
+build: $(BUILT) ## compile, after installing what that needs
+
+# A stamp each: make looks at time stamps, setup/npm-packages.js at what is really there.
+$(PACKAGES): package.json package-lock.json setup/npm-packages.js
+	@sh setup/node.sh
+	@node setup/npm-packages.js
+	@touch $@
+
+$(BUILT): $(PACKAGES) $(SOURCES)
+	@sh setup/node.sh
+	node_modules/.bin/tsc -p tsconfig.json
+	@touch $@
+
+setup: $(PACKAGES) ## install everything that demo, lint and tests use
+	@sh setup/debian.sh 'check the contracts and run tests' protoc:protobuf-compiler getfattr:attr
+	@sh setup/debian.sh --optional 'run containers' runc:runc
+
+test: build setup ## all tests, on a bare machine as root
+	node test/nothing-left.js node_modules/.bin/jest
+
+test-unit: build ## tests that neither mount nor start anything
+	node test/nothing-left.js node_modules/.bin/jest --selectProjects unit
+
+test-integration: build setup ## tests with real mounts, processes and servers
+	node test/nothing-left.js node_modules/.bin/jest --selectProjects integration
+
+lint: build setup ## eslint, types of the tests, the import rule, the contracts, the lock file
+	node_modules/.bin/eslint .
+	node_modules/.bin/tsc -p tsconfig.test.json
+	node test/lint/imports.js
+	sh test/lint/protoc.sh
+	node test/lint/lock-file.js
+
+demo: build ## an image of this host's own user land, end to end
+	@sh setup/debian.sh --optional 'run containers' runc:runc
+	@node examples/demo/demo.js
+
+bench: build setup ## measure; results in docs/benchmarks
+	@sh setup/debian.sh 'make the image that is measured' mmdebstrap:mmdebstrap
+	test/bench/run.sh
+
+clean: ## remove what was built; installed packages stay
+	rm -rf dist coverage
