@@ -32,33 +32,47 @@ export const CODES = {
   UNIMPLEMENTED: { grpc: 12, errno: 38, exit: 9 },
   /** The state of things forbids it; the message says which state and the cure. */
   FAILED_PRECONDITION: { grpc: 9, errno: 16, exit: 8 },
+  /** The caller, or the owner of a file, is not who it should be. */
   PERMISSION_DENIED: { grpc: 7, errno: 13, exit: 10 },
   /** A limit of ours was reached: request size, queue length, cache size. */
   RESOURCE_EXHAUSTED: { grpc: 8, errno: 12, exit: 11 },
+  /** A disk, or the cache's share of it, is full of what may not be dropped. */
   NO_SPACE: { grpc: 8, errno: 28, exit: 11 },
   /** A symbolic link walk took too many steps. */
   LINK_LOOP: { grpc: 9, errno: 40, exit: 4 },
+  /** A path leads through, or to, something that is no directory. */
   NOT_A_DIRECTORY: { grpc: 9, errno: 20, exit: 4 },
   /** The caller's deadline passed. */
   DEADLINE_EXCEEDED: { grpc: 4, errno: 110, exit: 12 },
+  /** The caller gave up, or what it waited for was called off. */
   CANCELLED: { grpc: 1, errno: 4, exit: 12 },
 
-  /** Trust chain, by the file that failed (spec: trust chain). */
+  // Trust chain, by the file that failed (spec: trust chain).
+
+  /** The whitelist is missing, malformed, of another repository, or not signed by a master key that is trusted. */
   WHITELIST_INVALID: REFUSED_TRUST,
+  /** The whitelist's time is over; its publisher must sign a new one. */
   WHITELIST_EXPIRED: REFUSED_TRUST,
+  /** The manifest is missing, malformed, of another repository, or its signature is wrong. */
   MANIFEST_INVALID: REFUSED_TRUST,
+  /** The manifest is older than one that was accepted before. */
   MANIFEST_OUTDATED: REFUSED_TRUST,
+  /** The certificate is malformed, or not among those that the whitelist names. */
   CERTIFICATE_INVALID: REFUSED_TRUST,
+  /** A blacklist names the certificate or the revision. */
   BLACKLISTED: REFUSED_TRUST,
+  /** A key file cannot be read, is no key, or does not belong to the repository. */
   KEY_INVALID: REFUSED_TRUST,
 
   /** Bytes that passed their hash, yet are not what they should be (a catalog with absurd contents). */
   CATALOG_INVALID: BAD_DATA,
+  /** The same of the database of tags. */
   HISTORY_INVALID: BAD_DATA,
   /** Bytes that do not have the hash that names them, from every place asked. */
   OBJECT_CORRUPT: BAD_DATA,
   /** No server has the object. */
   OBJECT_MISSING: { grpc: 15, errno: 5, exit: 6 },
+  /** An object is larger than its row says, or than anything of its kind may be. */
   OBJECT_TOO_BIG: BAD_DATA,
   /** No server or proxy answered in time; trying again later may help. */
   NETWORK: UNREACHABLE,
@@ -67,6 +81,7 @@ export const CODES = {
   STATE_DAMAGED: { grpc: 15, errno: 5, exit: 13 },
   /** A system call failed; `data.errno` has the reason. */
   SYSTEM: { grpc: 13, errno: 5, exit: 14 },
+  /** A fault of ours; the log has more. */
   INTERNAL: { grpc: 13, errno: 5, exit: 1 },
 } as const satisfies Record<string, CodeRow>;
 

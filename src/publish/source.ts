@@ -93,7 +93,7 @@ export function parseSource(text: string): { readonly kind: 'dir' | 'tar'; reado
   const offered = { next: 'give dir:PATH or tar:PATH' };
   if (match === null) throw new Failure('INVALID_ARGUMENT', `${JSON.stringify(text)} is not a source`, offered);
   const [, kind, path] = match as unknown as [string, string, string];
-  if (LATER.includes(kind)) throw new Failure('UNIMPLEMENTED', `publishing from ${kind}: is not offered`, offered);
+  if (LATER.includes(kind)) throw new Failure('UNIMPLEMENTED', `publishing from ${kind}: comes with a later release`, offered);
   if (kind !== 'dir' && kind !== 'tar') throw new Failure('INVALID_ARGUMENT', `${JSON.stringify(kind)} is not a kind of source`, offered);
   return { kind, path };
 }

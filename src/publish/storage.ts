@@ -47,5 +47,5 @@ export function storageDirectory(location: string): string {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location)?.[1]?.toLowerCase();
   if (scheme === undefined) return location;
   if (scheme === 'file') return decodeURIComponent(new URL(location).pathname);
-  throw new Failure('UNIMPLEMENTED', `storage ${JSON.stringify(location)} is not offered`, { next: 'give a local directory' });
+  throw new Failure('UNIMPLEMENTED', `storage ${JSON.stringify(location)} comes with a later release`, { next: 'give a local directory' });
 }

@@ -180,9 +180,9 @@ export interface PinRequest {
 export interface PinResponse {
   /** What the image was resolved to. */
   readonly image?: ResolvedImage;
-  /** Objects that were not in the cache before. */
+  /** Objects of the image, those included that were in the cache before. */
   readonly objects?: string;
-  /** Their bytes as received. */
+  /** Their bytes, unpacked. */
   readonly bytes?: string;
 }
 
@@ -204,9 +204,9 @@ export interface PrefetchRequest {
 export interface PrefetchResponse {
   /** What the image was resolved to. */
   readonly image?: ResolvedImage;
-  /** Objects that were not in the cache before. */
+  /** Objects of the image, those included that were in the cache before. */
   readonly objects?: string;
-  /** Their bytes as received. */
+  /** Their bytes, unpacked. */
   readonly bytes?: string;
 }
 

@@ -82,7 +82,7 @@ it('flushes', async () => {
 
 it('says what it can not store to', () => {
   expect(storageDirectory('/srv/repo')).toBe('/srv/repo');
-  expect(() => storageDirectory('s3://bucket/prefix')).toThrow(/not offered/);
+  expect(() => storageDirectory('s3://bucket/prefix')).toThrow(/comes with a later release/);
 });
 
 it('says that there is no repository', async () => {
