@@ -184,7 +184,10 @@ export class ObjectCache {
 
   /** As `has`, after verifying an object of an earlier generation: false means that it must be fetched. */
   async ensure(id: CacheKey, plainSize: number | null): Promise<boolean> {
-    return this.has(id, plainSize) || ((await this.verify(id)) && this.has(id, plainSize));
+    if (this.has(id, plainSize)) return true;
+    // What is simply not there, which is every object on its first use, is not worth a trip through the thread pool.
+    if (fs.lstatSync(this.file(id), { throwIfNoEntry: false }) === undefined) return false;
+    return (await this.verify(id)) && this.has(id, plainSize);
   }
 
   /**
