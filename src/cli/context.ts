@@ -12,7 +12,7 @@ import { parseEnvironment } from '../config/environment';
 import { hostFiles } from '../config/host-files';
 import type { ConfigWarning } from '../config/origin';
 import { readParameters } from '../config/parameters';
-import type { CommonOptions } from './program';
+import type { CommonOptions } from './common-options';
 
 export function requireRoot(what: string): void {
   if (process.geteuid?.() !== 0) throw new Failure('PERMISSION_DENIED', `${what} needs root`, { next: 'run it as root' });

@@ -5,13 +5,6 @@ import { Failure } from '../error';
 import { COMMANDS, GLOBAL_OPTIONS, GROUPS } from './commands';
 import type { CommandSpec, OptionSpec } from './commands';
 
-/** Options that every command takes. */
-export interface CommonOptions {
-  readonly config?: string;
-  readonly runDir?: string;
-  readonly json?: boolean;
-}
-
 const LATER = 'comes with a later release';
 
 /** Help and version end the process with 0; everything else that commander has to say is a malformed command. */

@@ -5,7 +5,7 @@ import type { CacheAccess } from '../cache-access';
 import { openCache } from '../cache-access';
 import { configuration } from '../context';
 import { print, size, table } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 
 interface CacheOptions extends CommonOptions {
   readonly cacheDir?: string;

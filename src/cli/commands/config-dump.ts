@@ -4,7 +4,7 @@ import type { ConfigEntry, ConfigWarning } from '../../config/origin';
 import { originText } from '../../config/origin';
 import { configuration, repository } from '../context';
 import { print, table } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 
 export async function configDump(_args: readonly unknown[], given: Record<string, unknown>): Promise<void> {
   const options = given as CommonOptions;

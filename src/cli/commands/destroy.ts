@@ -2,7 +2,7 @@
 import { configuration } from '../context';
 import { containerArgument } from '../messages';
 import { print } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { withService } from '../service-client';
 
 export async function destroy(args: readonly unknown[], given: Record<string, unknown>): Promise<void> {

@@ -10,7 +10,7 @@ import type { ImageJson } from '../messages';
 import { figure, imageArgument, imageJson, imageRows, timeText } from '../messages';
 import { MountedRepositories } from '../mounted-repositories';
 import { print, size, table } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { resolveImage } from '../resolve-image';
 import { findService, withService } from '../service-client';
 

@@ -4,7 +4,7 @@ import { KeeperClient } from '../../fuse/control/keeper-client';
 import { Failure } from '../../error';
 import { configuration, prepareHost, repository, requireRoot } from '../context';
 import { print } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 
 interface MountOptions extends CommonOptions {
   readonly server?: string[];

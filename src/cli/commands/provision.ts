@@ -2,7 +2,7 @@
 import { configuration } from '../context';
 import { containerArgument, imageArgument, imageJson } from '../messages';
 import { print } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { withService } from '../service-client';
 
 interface ProvisionOptions extends CommonOptions {

@@ -2,7 +2,7 @@
 import { configuration } from '../context';
 import { containerText, imageJson, quarantinedJson, rootfsJson, timeText } from '../messages';
 import { print, table } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { withService } from '../service-client';
 
 const PS_TIMEOUT_MS = 60_000;

@@ -4,7 +4,7 @@ import { textToPath, pathToText } from '../../image/path-text';
 import { publish as publishTree } from '../../publish/publish';
 import { systemWorld } from '../../publish/publish-world';
 import { print, size } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { progress } from '../progress';
 
 interface PublishOptions extends CommonOptions {

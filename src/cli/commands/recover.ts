@@ -3,7 +3,7 @@ import { Failure } from '../../error';
 import { configuration } from '../context';
 import { containerArgument, containerText, quarantinedJson } from '../messages';
 import { print } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { withService } from '../service-client';
 
 interface RecoverOptions extends CommonOptions {

@@ -6,7 +6,7 @@ import { hostPort } from '../../config/value-types';
 import { Failure } from '../../error';
 import { descriptorWriter } from '../../log/descriptor-writer';
 import { print, size, table } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { untilSignal } from '../until-signal';
 
 interface CreateOptions extends CommonOptions {

@@ -2,7 +2,7 @@
 import { configuration } from '../context';
 import { imageRows } from '../messages';
 import { print, table } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { resolveImage } from '../resolve-image';
 
 export async function resolve(args: readonly unknown[], given: Record<string, unknown>): Promise<void> {

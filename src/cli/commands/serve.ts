@@ -15,7 +15,7 @@ import { RepositoryMounts } from '../../../provisioner/repository-mounts';
 import { startService } from '../../../provisioner/service';
 import { VERSION } from '../../version';
 import { configuration, prepareHost, repository, requireRoot } from '../context';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { untilSignal } from '../until-signal';
 
 /** What a repository is mounted with, read anew each time; what is wrong with it keeps no other one from being mounted. */

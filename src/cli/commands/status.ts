@@ -9,7 +9,7 @@ import { configurationWarnings, configuration } from '../context';
 import { enumText, figure, timeText } from '../messages';
 import { keeperList } from '../mounted-repositories';
 import { print, table } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 import { findService } from '../service-client';
 
 const STATUS_TIMEOUT_MS = 5_000;

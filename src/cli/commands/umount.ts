@@ -3,7 +3,7 @@ import * as path from 'node:path';
 import { KeeperClient } from '../../fuse/control/keeper-client';
 import { configuration, requireRoot } from '../context';
 import { print } from '../output';
-import type { CommonOptions } from '../program';
+import type { CommonOptions } from '../common-options';
 
 export async function umount(args: readonly unknown[], given: Record<string, unknown>): Promise<void> {
   requireRoot('unmounting');
