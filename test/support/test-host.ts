@@ -43,9 +43,14 @@ export function describeWithMounts(name: string, body: () => void): void {
 
 export class TestHost {
   readonly dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mesos-cvmfs-test-'));
-  readonly runDir = path.join(this.dir, 'run');
+  readonly runDir: string;
   readonly cacheDir = path.join(this.dir, 'cache');
   readonly #children: ChildProcess[] = [];
+
+  /** `runDir`: name of the run_dir in this host's folder. */
+  constructor(options: { readonly runDir?: string } = {}) {
+    this.runDir = path.join(this.dir, options.runDir ?? 'run');
+  }
 
   /** Runs the command line to its end. */
   run(args: readonly string[], options: { readonly env?: NodeJS.ProcessEnv; readonly timeoutMs?: number; readonly input?: string } = {}): Promise<Ran> {
@@ -96,6 +101,14 @@ export class TestHost {
   start(command: string, args: readonly string[], options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {}): ChildProcess {
     const child = spawn(command, [...args], { ...options, stdio: ['pipe', 'pipe', 'pipe'] });
     this.#children.push(child);
+    return child;
+  }
+
+  /** Starts the command line, to be ended by a signal or by this host. */
+  startCommand(args: readonly string[]): ChildProcess {
+    const child = this.start(process.execPath, [BIN, ...args, '--run-dir', this.runDir]);
+    child.stdout!.resume();
+    child.stderr!.resume();
     return child;
   }
 

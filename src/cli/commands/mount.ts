@@ -27,16 +27,21 @@ export async function mount(args: readonly unknown[], given: Record<string, unkn
   const built = repository(config, fqrn, { servers: options.server, proxy: options.proxy, publicKeys: options.publicKey, tag: options.tag, rootHash: options.rootHash }, options.o ?? []);
   const { user, warnings } = prepareHost(config, { stateDir: false, cacheDir: built.config.cacheDir });
   for (const warning of [...built.warnings, ...warnings]) process.stderr.write(`mesos-cvmfs: warning: ${warning.text}\n`);
+  // From before the mount is made, so that none is left by a signal that comes too early for `stay`.
+  const asked = options.foreground === true ? askedToEnd() : null;
   const info = await mountRepository({ runDir: config.runDir, mountpoint: dir, config: built.config, serverUid: user.uid, serverGid: user.gid });
   print(options.json === true, info, options.foreground === true ? '' : `${fqrn} is mounted at ${info.mountpoint}`);
-  if (options.foreground === true) await stay(config.runDir, info.mountpoint);
+  if (asked !== null) await stay(config.runDir, info.mountpoint, asked);
 }
 
-/** Until the mount is gone, or a signal asks for its end. */
-async function stay(runDir: string, mountpoint: string): Promise<void> {
-  const asked = new Promise<'asked'>((resolve) => {
+function askedToEnd(): Promise<'asked'> {
+  return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve('asked'));
   });
+}
+
+/** Until the mount is gone, or its end is asked for. */
+async function stay(runDir: string, mountpoint: string, asked: Promise<'asked'>): Promise<void> {
   for (;;) {
     const tick = new Promise<'tick'>((resolve) => setTimeout(() => resolve('tick'), GONE_POLL_MS));
     const what = await Promise.race([asked, tick]);

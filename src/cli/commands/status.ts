@@ -70,7 +70,7 @@ export async function status(_args: readonly unknown[], given: Record<string, un
   const config = configuration(options);
   const [list, { service, warnings: said }] = await Promise.all([keeperList(config.runDir), serviceStatus(config)]);
   const found = await Promise.all((list?.mounts ?? []).map((info) => mountStatus(info, list!.keeperPid)));
-  const warnings = found.flatMap((one) => one.warnings);
+  const warnings = [...found.flatMap((one) => one.warnings), ...(list?.warnings ?? [])];
   for (const dead of list?.dead ?? []) warnings.push(`${dead.repository} at ${dead.mountpoint} is dead: ${dead.reason}`);
   const known = new Set([...(list?.mounts ?? []), ...(list?.dead ?? [])].map((mount) => mount.mountpoint));
   for (const entry of readMountTable()) {

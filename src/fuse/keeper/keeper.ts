@@ -7,7 +7,7 @@
  *
  *     mount   {mountpoint, config, serverUid, serverGid}   → MountInfo
  *     unmount {mountpoint, lazy}                           → {}
- *     list    {}                                           → {keeperPid, mounts: MountInfo[], dead: […]}
+ *     list    {}                                           → {keeperPid, mounts: MountInfo[], dead: […], warnings}
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -52,6 +52,8 @@ export interface KeeperList {
   readonly keeperPid: number;
   readonly mounts: readonly MountInfo[];
   readonly dead: readonly DeadMount[];
+  /** Records that this keeper does not understand, and so leaves alone, each with its file. */
+  readonly warnings: readonly string[];
 }
 
 const mountParams = z.strictObject({
@@ -90,6 +92,7 @@ export class Keeper {
   readonly #world: KeeperWorld;
   readonly #mounts = new Map<string, KeptMount>();
   readonly #dead = new Map<string, { record: MountRecord; reason: string }>();
+  readonly #setAside: string[] = [];
   /** Mount points that are being mounted or unmounted: one thing at a time for each. */
   readonly #busy = new Set<string>();
   #control: ControlServer | null = null;
@@ -103,7 +106,10 @@ export class Keeper {
 
   /** Takes over what an earlier keeper left, then listens. The caller holds the keeper's lock. */
   async start(): Promise<void> {
-    const records = readRecords(this.#world.runDir, (file, failure) => this.#world.log.error('record of a mount set aside', { file, error: failure }));
+    const records = readRecords(this.#world.runDir, (file, failure) => {
+      this.#world.log.error('record of a mount set aside', { file, error: failure });
+      this.#setAside.push(failure.message);
+    });
     for (const record of records) await this.#takeOver(record);
     this.#control = await listenControl({
       path: keeperSocket(this.#world.runDir),
@@ -191,6 +197,7 @@ export class Keeper {
       keeperPid: process.pid,
       mounts: [...this.#mounts.values()].filter((mount) => mount.record.phase === 'mounted').map(info),
       dead: [...this.#dead.values()].map(({ record, reason }) => ({ repository: record.config.fqrn, mountpoint: record.mountpoint, reason })),
+      warnings: this.#setAside,
     };
   }
 
