@@ -16,6 +16,11 @@ import type { CacheKey } from './object-name';
 export interface ObjectReaderOptions {
   /** Open files kept, default 512. The least recently used is closed first. */
   readonly maxOpenFiles?: number;
+  /**
+   * Bytes of the files kept open, default 64 MiB; one that is larger counts as that many. A thread that has nothing to do
+   * does not learn that its files were evicted, and as long as it has them open the disk does not get their space back.
+   */
+  readonly maxOpenBytes?: number;
   /** Names remembered between two `drainTouched`, default 16384; what is read beyond them is not reported. */
   readonly maxTouched?: number;
 }
@@ -41,8 +46,11 @@ export class ObjectReader {
     options: ObjectReaderOptions = {},
   ) {
     this.maxTouched = options.maxTouched ?? 16_384;
+    const maxSize = options.maxOpenBytes ?? 64 << 20;
     this.files = new LRUCache<string, OpenObject>({
       max: options.maxOpenFiles ?? 512,
+      maxSize,
+      sizeCalculation: ({ size }) => Math.min(Math.max(size, 1), maxSize),
       dispose: (file) => fs.closeSync(file.fd),
     });
   }

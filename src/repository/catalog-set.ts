@@ -11,6 +11,7 @@ import { objectFile, objectName } from '../cache/object-name';
 import type { ObjectReader } from '../cache/object-reader';
 import { Missing } from './missing';
 import type { ObjectNeed } from './missing';
+import type { Spill } from './spill';
 
 /** Default of the catalogs that a thread keeps open. */
 const OPEN_CATALOGS_MAX = 48;
@@ -22,12 +23,14 @@ export function catalogNeed(hash: ContentHash, plainSize: number | null, mountPa
 export class CatalogSet {
   readonly #cacheDir: string;
   readonly #objects: ObjectReader;
+  readonly #spill: Spill;
   readonly #open: LRUCache<string, Catalog>;
   #retired: Catalog[] = [];
 
-  constructor(cacheDir: string, objects: ObjectReader, options: { openMax?: number } = {}) {
+  constructor(cacheDir: string, objects: ObjectReader, spill: Spill, options: { openMax?: number } = {}) {
     this.#cacheDir = cacheDir;
     this.#objects = objects;
+    this.#spill = spill;
     // A catalog is closed only between requests (`closeRetired`): within one, a caller may hold it across a lookup of another.
     this.#open = new LRUCache({ max: options.openMax ?? OPEN_CATALOGS_MAX, dispose: (catalog) => this.#retired.push(catalog) });
   }
@@ -41,9 +44,11 @@ export class CatalogSet {
     if (known !== undefined) return known;
     const need = catalogNeed(hash, plainSize === 0 ? null : plainSize, mountPath);
     const fd = this.#objects.open(need, need.plainSize);
-    if (fd === null || fd === 'unverified') throw new Missing(need);
+    const cached = fd !== null && fd !== 'unverified';
+    const file = cached ? objectFile(this.#cacheDir, objectName(need)) : this.#spill.find(objectName(need));
+    if (file === null) throw new Missing(need);
     try {
-      const catalog = Catalog.open(objectFile(this.#cacheDir, objectName(need)));
+      const catalog = Catalog.open(file);
       this.#open.set(text, catalog);
       return catalog;
     } catch (error) {

@@ -13,6 +13,7 @@ import type { ObjectKind } from '../cvmfs/object';
 import type { Transfer, TransferRequest } from '../transfer/transfer';
 import { Missing } from './missing';
 import type { ObjectNeed } from './missing';
+import type { Spill } from './spill';
 
 /** Largest plain size of what a catalog does not give a size for. A catalog of 500,000 entries has some 150 MiB. */
 const PLAIN_BYTES_MAX: Readonly<Record<ObjectKind, number>> = {
@@ -49,15 +50,17 @@ export class ObjectStore {
   readonly #reader: ObjectReader;
   readonly #transfer: Transfer;
   readonly #deadlineMs: number;
+  readonly #spill: Spill;
   readonly #underWay = new Map<string, Promise<void>>();
   readonly #memory = new LRUCache<string, Buffer>({ maxSize: MEMORY_BYTES_MAX, sizeCalculation: (bytes) => bytes.length + 1 });
   readonly counters = { fetched: 0, failed: 0 };
 
-  constructor(cache: ObjectCache, reader: ObjectReader, transfer: Transfer, options: { readonly deadlineMs: number }) {
+  constructor(cache: ObjectCache, reader: ObjectReader, transfer: Transfer, options: { readonly deadlineMs: number; readonly spill: Spill }) {
     this.#cache = cache;
     this.#reader = reader;
     this.#transfer = transfer;
     this.#deadlineMs = options.deadlineMs;
+    this.#spill = options.spill;
   }
 
   /** Resolves when the object is local. Errors: those of the transfer and of the cache, naming the object. */
@@ -72,12 +75,22 @@ export class ObjectStore {
 
   /** True when nothing has to be fetched. Never waits. */
   isLocal(need: ObjectNeed): boolean {
-    return this.#memory.has(objectName(need)) || this.#cache.has(need, need.plainSize);
+    return this.#isKept(objectName(need)) || this.#cache.has(need, need.plainSize);
   }
 
   /** True when the object is local; one of an earlier boot is verified first. Never fetches. */
   async verifyLocal(need: ObjectNeed): Promise<boolean> {
-    return this.#memory.has(objectName(need)) || this.#cache.ensure(need, need.plainSize);
+    return this.#isKept(objectName(need)) || this.#cache.ensure(need, need.plainSize);
+  }
+
+  /** Path of a local database. */
+  file(need: ObjectNeed): string {
+    return this.#spill.find(objectName(need)) ?? this.#cache.file(need);
+  }
+
+  /** True when it is local and not in the cache, for want of room there. */
+  #isKept(name: string): boolean {
+    return this.#memory.has(name) || this.#spill.has(name);
   }
 
   /** Reads bytes that are local; throws `Missing` otherwise. For the thread that owns this store. */
@@ -109,11 +122,12 @@ export class ObjectStore {
   /** Verifies a local object again that turned out not to be readable; true when it was damaged and has been removed. */
   async wasDamaged(need: ObjectNeed): Promise<boolean> {
     this.#reader.close();
+    if (this.#spill.remove(objectName(need))) return true;
     return !(await this.#cache.reverify(need));
   }
 
   async #make(need: ObjectNeed, name: string, options: EnsureOptions): Promise<void> {
-    if (this.#memory.has(name) || (await this.#cache.ensure(need, need.plainSize))) return;
+    if (this.#isKept(name) || (await this.#cache.ensure(need, need.plainSize))) return;
     const maxPlainBytes = need.plainSize ?? PLAIN_BYTES_MAX[need.kind];
     const request: TransferRequest = {
       path: need.external === undefined ? objectPath(need) : Buffer.from(need.external.path, 'latin1'),
@@ -130,7 +144,9 @@ export class ObjectStore {
         this.#cache.insert(need, body, { plainSize: need.plainSize, maxPlainBytes, orMemoryMaxBytes: MEMORY_OBJECT_BYTES_MAX }),
       );
       this.counters.fetched += 1;
-      if (inserted.memory !== undefined) this.#memory.set(name, inserted.memory);
+      if (inserted.memory === undefined) return;
+      if (need.kind === 'catalog' || need.kind === 'history') this.#spill.put(name, inserted.memory);
+      else this.#memory.set(name, inserted.memory);
     } catch (error) {
       this.counters.failed += 1;
       const failure = Failure.from(error);

@@ -110,7 +110,7 @@ describeWithMounts('a server with broken objects', () => {
     expect(await lookAt(host, 'read', at('big'))).toEqual({ value: Buffer.concat(chunks).toString('latin1') });
   });
 
-  it.each(FAULTS)('a nested catalog that is %s: EIO below it, and nowhere else', async (_, how) => {
+  it.each(FAULTS.filter(([name]) => ['missing', 'altered', 'never sent'].includes(name)))('a nested catalog that is %s: EIO below it, and nowhere else', async (_, how) => {
     misbehave(nested, how);
     expect(await look(host, [['stat', at('sub')], ['list', at('sub')], ['stat', at('sub/inner')], ['stat', at('sub/none')], ['read', at('dir/far')], ['list', at('')]])).toMatchObject([
       { value: { mode: 0o040755 } },

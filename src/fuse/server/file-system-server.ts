@@ -107,8 +107,8 @@ export class FileSystemServer {
     const { config } = envelope;
     const { log } = world;
     const { catalogs, objects, places, shared } = thread;
-    this.store = new ObjectStore(cache, objects, transfer, { deadlineMs: config.requestDeadlineMs });
-    const source = new RevisionSource({ config, transfer, store: this.store, files: new RepositoryFiles(config.cacheDir, config.fqrn), now: () => new Date(), log, objectFile: (need) => cache.file(need) });
+    this.store = new ObjectStore(cache, objects, transfer, { deadlineMs: config.requestDeadlineMs, spill: thread.spill });
+    const source = new RevisionSource({ config, transfer, store: this.store, files: new RepositoryFiles(config.cacheDir, config.fqrn), now: () => new Date(), log, objectFile: (need) => this.store.file(need) });
     this.live = new LiveRevision({
       config,
       source,
@@ -153,7 +153,8 @@ export class FileSystemServer {
     );
     const shared = new SharedState();
     PlaceList.recover(INDEX_FD, shared);
-    const thread = openThreadTree({ config, generation: cache.generation, indexFd: INDEX_FD, shared: shared.buffer });
+    const thread = openThreadTree({ config, generation: cache.generation, indexFd: INDEX_FD, shared: shared.buffer, dir: envelope.dir });
+    thread.spill.clear();
     const server = new FileSystemServer(envelope, world, cache, transfer, thread);
     await server.live.start(thread.places.all().filter((place) => place.space.startsWith('live@') && place.mountPath.length === 0).pop());
     return server;
@@ -184,21 +185,23 @@ export class FileSystemServer {
       },
     });
     if (resend) fs.writeSync(FUSE_FD, resendNotification());
-    for (let i = 0; i < this.#config.readers; i++) this.#startReader(i, noOpendir);
+    for (let i = 0; i < this.#config.readers; i++) this.#startReader(i, noOpendir, !resend);
     setInterval(() => void this.#upkeep(), UPKEEP_MS).unref();
     // malloc keeps what start-up and bursts needed: some 20 MiB a server.
     setInterval(() => this.#world.trimMemory(), TRIM_MS).unref();
     return { readers: this.#config.readers };
   }
 
-  #startReader(i: number, noOpendir: boolean): void {
+  #startReader(i: number, noOpendir: boolean, warmUp: boolean): void {
     const setup: ReaderSetup = {
       config: this.#config,
       generation: this.#cache.generation,
       indexFd: INDEX_FD,
       shared: this.#thread.shared.buffer,
+      dir: this.#envelope.dir,
       fuseFd: FUSE_FD,
       noOpendir,
+      warmUp,
       taken: this.#taken,
     };
     const worker = new Worker(path.join(__dirname, 'reader-worker.js'), { workerData: setup, name: `reader ${i}`, resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 96 } });

@@ -8,6 +8,7 @@ import { CatalogSet } from '../../repository/catalog-set';
 import type { Appearance } from '../../repository/node-attributes';
 import { PlaceList } from '../../repository/places';
 import { SharedState } from '../../repository/shared-state';
+import { Spill } from '../../repository/spill';
 import { Tree } from '../../repository/tree';
 
 /** Everything a thread is started with; survives the trip into a worker. */
@@ -18,6 +19,8 @@ export interface ThreadSetup {
   /** Descriptor of the index list. */
   readonly indexFd: number;
   readonly shared: SharedArrayBuffer;
+  /** The mount's own folder. */
+  readonly dir: string;
 }
 
 export interface ThreadTree {
@@ -26,6 +29,7 @@ export interface ThreadTree {
   readonly catalogs: CatalogSet;
   readonly places: PlaceList;
   readonly shared: SharedState;
+  readonly spill: Spill;
 }
 
 function appearance(config: RepositoryConfig): Appearance {
@@ -46,7 +50,8 @@ export function openThreadTree(setup: ThreadSetup): ThreadTree {
   if (setup.config.dataPath !== 'server') throw new Failure('UNIMPLEMENTED', `data_path = "${setup.config.dataPath}"`, { next: 'use data_path = "server"' });
   const shared = new SharedState(setup.shared);
   const objects = new ObjectReader(setup.config.cacheDir, setup.generation);
-  const catalogs = new CatalogSet(setup.config.cacheDir, objects);
+  const spill = new Spill(setup.dir);
+  const catalogs = new CatalogSet(setup.config.cacheDir, objects, spill);
   const places = new PlaceList(setup.indexFd, shared, setup.config.inodeBits);
-  return { tree: new Tree(places, catalogs, shared, appearance(setup.config)), objects, catalogs, places, shared };
+  return { tree: new Tree(places, catalogs, shared, appearance(setup.config)), objects, catalogs, places, shared, spill };
 }

@@ -75,6 +75,18 @@ describe('ObjectReader', () => {
     expect(fs.readdirSync('/proc/self/fd').length).toBe(before);
   });
 
+  it('keeps files of no more bytes open than it may, whose space could not be given back, and the last in any case', () => {
+    const reader = new ObjectReader(dir, GENERATION, { maxOpenBytes: 10 });
+    const before = fs.readdirSync('/proc/self/fd').length;
+    for (let seed = 1; seed <= 5; seed++) reader.open(put(seed, '1234'), null);
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(before + 2);
+    expect(text(reader.open(put(6, 'twenty characters ..'), null))).toBe('twenty characters ..');
+    expect(text(reader.open(put(7, ''), null))).toBe('');
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(before + 1);
+    reader.close();
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(before);
+  });
+
   it('reports what was opened, once and bounded', () => {
     const reader = new ObjectReader(dir, GENERATION, { maxTouched: 2 });
     const names = [put(1, 'a'), put(2, 'b'), put(3, 'c')];
