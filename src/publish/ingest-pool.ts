@@ -37,6 +37,7 @@ interface Pending {
 interface Member {
   readonly worker: Worker;
   readonly pending: Map<number, Pending>;
+  readonly ended: Promise<unknown>;
 }
 
 class WorkerPool implements IngestPool {
@@ -44,6 +45,8 @@ class WorkerPool implements IngestPool {
   private readonly waiting: Array<() => void> = [];
   private sequence = 0;
   private broken: Failure | undefined;
+  /** Not zero: nobody waits for results any more. */
+  private readonly stop = new Int32Array(new SharedArrayBuffer(4));
 
   constructor(count: number) {
     this.members = Array.from({ length: count }, () => this.start());
@@ -66,7 +69,10 @@ class WorkerPool implements IngestPool {
 
   async close(): Promise<void> {
     this.broken ??= new Failure('CANCELLED', 'the publish was given up');
-    await Promise.all(this.members.map(({ worker }) => worker.terminate()));
+    Atomics.store(this.stop, 0, 1);
+    // Not terminate(): a thread that is cut off in a native call, or while its library loads, takes the process down.
+    for (const { worker } of this.members) worker.postMessage('end' satisfies WorkerRequest);
+    await Promise.all(this.members.map(({ ended }) => ended));
     this.waiting.splice(0).forEach((wake) => wake());
   }
 
@@ -77,8 +83,9 @@ class WorkerPool implements IngestPool {
   }
 
   private start(): Member {
-    const member: Member = { worker: new Worker(WORKER_FILE), pending: new Map() };
-    member.worker.on('message', (answer: WorkerAnswer) => {
+    const worker = new Worker(WORKER_FILE, { workerData: this.stop });
+    const member: Member = { worker, pending: new Map(), ended: new Promise((resolve) => worker.once('exit', resolve)) };
+    worker.on('message', (answer: WorkerAnswer) => {
       const pending = member.pending.get(answer.id);
       member.pending.delete(answer.id);
       this.waiting.shift()?.();
@@ -91,8 +98,8 @@ class WorkerPool implements IngestPool {
       member.pending.clear();
       this.waiting.splice(0).forEach((wake) => wake());
     };
-    member.worker.on('error', die);
-    member.worker.on('exit', () => die(new Failure('INTERNAL', 'a compression worker ended')));
+    worker.on('error', die);
+    worker.on('exit', () => die(new Failure('INTERNAL', 'a compression worker ended')));
     return member;
   }
 }

@@ -55,14 +55,15 @@ const OPEN_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constant
 
 let block: Buffer | undefined;
 
-export function ingest(job: IngestJob): IngestResult {
+/** `stopped` is asked now and then: true gives the file up with CANCELLED. */
+export function ingest(job: IngestJob, stopped: () => boolean = () => false): IngestResult {
   const { content } = job;
   const fd = open(content);
   if (fd === undefined) return { changed: true };
   const writer = new PieceWriter(job);
   try {
     if (differs(fd, content)) return { changed: true };
-    const complete = copy(fd, content, job, writer);
+    const complete = copy(fd, content, job, writer, stopped);
     if (complete && !differs(fd, content)) return { changed: false, pieces: writer.end() };
     writer.abandon();
     return { changed: true };
@@ -92,10 +93,11 @@ function differs(fd: number, content: Content): boolean {
 }
 
 /** False when the file ended early. */
-function copy(fd: number, content: Content, job: IngestJob, writer: PieceWriter): boolean {
+function copy(fd: number, content: Content, job: IngestJob, writer: PieceWriter, stopped: () => boolean): boolean {
   block ??= Buffer.allocUnsafeSlow(BLOCK_BYTES);
   const detector = job.chunks !== null && content.length > job.chunks.min ? new ChunkDetector(job.chunks) : undefined;
   for (let done = 0; done < content.length;) {
+    if (stopped()) throw new Failure('CANCELLED', 'the publish was given up');
     const got = fs.readSync(fd, block, 0, Math.min(BLOCK_BYTES, content.length - done), content.offset + done);
     if (got === 0) return false;
     const bytes = block.subarray(0, got);
