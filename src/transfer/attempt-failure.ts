@@ -9,12 +9,13 @@
  *   http         any other status
  *   missing      404 or 410
  *   corrupt      the bytes are not what they should be
+ *   too-big      there are more of them than the object may have: a portal's page in place of a small object, for one
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { StaleConnection } from './http-get';
 import { printable } from './transfer-log';
 
-export type FailureKind = 'resolve' | 'connection' | 'too-slow' | 'short' | 'http' | 'missing' | 'corrupt';
+export type FailureKind = 'resolve' | 'connection' | 'too-slow' | 'short' | 'http' | 'missing' | 'corrupt' | 'too-big';
 export type Blame = 'host' | 'proxy';
 
 export class AttemptFailure extends Error {

@@ -22,14 +22,16 @@ export class AttemptTrail {
   }
 
   /**
-   * All ways were tried. OBJECT_MISSING only when every server was reached and said so, OBJECT_CORRUPT when all were
-   * reached and some sent wrong bytes; else NETWORK, which tells the caller that trying again later may help.
+   * All ways were tried. OBJECT_MISSING only when every server was reached and said so, OBJECT_TOO_BIG when every one sent
+   * more than may be, OBJECT_CORRUPT when all were reached and some sent wrong bytes; else NETWORK, which tells the caller
+   * that trying again later may help.
    */
   exhausted(): Failure {
     const lastOf = new Map(this.failures.map(({ place, failure }) => [place.server, failure.kind]));
     const kinds = new Set(lastOf.values());
     if ([...kinds].every((kind) => kind === 'missing')) return this.failure('OBJECT_MISSING', 'no server has it', 'check that the publication is complete, or wait until the servers have caught up');
-    if ([...kinds].every((kind) => kind === 'missing' || kind === 'corrupt')) return this.failure('OBJECT_CORRUPT', 'no server sent the right bytes', 'look at the first bytes in the log: an HTML page comes from a proxy or portal on the way');
+    if ([...kinds].every((kind) => kind === 'too-big')) return this.failure('OBJECT_TOO_BIG', 'every server sent more than it may have', 'look at the first bytes in the log: an HTML page comes from a proxy or portal on the way');
+    if ([...kinds].every((kind) => kind === 'missing' || kind === 'corrupt' || kind === 'too-big')) return this.failure('OBJECT_CORRUPT', 'no server sent the right bytes', 'look at the first bytes in the log: an HTML page comes from a proxy or portal on the way');
     return this.failure('NETWORK', 'no server delivered it', 'check the network, the proxies and the servers');
   }
 

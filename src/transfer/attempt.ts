@@ -136,7 +136,6 @@ async function receive<T>(world: AttemptWorld, request: TransferRequest, place: 
   const length = header(headers, 'content-length');
   const contentLength = length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
   const body = new Body(response, {
-    name,
     maxBytes: request.maxBytes,
     contentLength,
     rangeLength: request.range?.length,
@@ -151,7 +150,7 @@ async function receive<T>(world: AttemptWorld, request: TransferRequest, place: 
     const encoding = header(headers, 'content-encoding');
     if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') throw new AttemptFailure('corrupt', 'host', `Content-Encoding "${printable(encoding)}", which was not asked for`);
     if (request.range !== undefined) checkRange(header(headers, 'content-range'), request.range.offset);
-    if (contentLength !== undefined && contentLength > request.maxBytes) throw tooBig(name, request.maxBytes);
+    if (contentLength !== undefined && contentLength > request.maxBytes) throw tooBig(request.maxBytes);
     const date = new Date(header(headers, 'date') ?? NaN);
     const info: TransferInfo = {
       url: url.href,
@@ -167,8 +166,8 @@ async function receive<T>(world: AttemptWorld, request: TransferRequest, place: 
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     const fault = body.fault ?? error;
-    const corrupt = fault instanceof Failure && fault.code === 'OBJECT_CORRUPT' ? new AttemptFailure('corrupt', 'host', printable(fault.what)) : fault;
-    if (corrupt instanceof AttemptFailure && corrupt.kind === 'corrupt') {
+    const corrupt = ofConsumer(fault);
+    if (corrupt instanceof AttemptFailure && (corrupt.kind === 'corrupt' || corrupt.kind === 'too-big')) {
       // The first bytes tell a captive portal's page from a damaged disk (spec 11.1).
       world.log('warn', 'an answer does not hold the object', {
         object: name,
@@ -185,6 +184,13 @@ async function receive<T>(world: AttemptWorld, request: TransferRequest, place: 
     body.drop();
     world.count(body.received);
   }
+}
+
+/** What the consumer found wrong with the bytes, as a failure of the attempt: another place may have the right ones. */
+function ofConsumer(fault: unknown): unknown {
+  if (!(fault instanceof Failure)) return fault;
+  if (fault.code === 'OBJECT_CORRUPT') return new AttemptFailure('corrupt', 'host', printable(fault.what));
+  return fault.code === 'OBJECT_TOO_BIG' ? new AttemptFailure('too-big', 'host', printable(fault.what)) : fault;
 }
 
 function checkRange(contentRange: string | undefined, offset: number): void {

@@ -8,8 +8,6 @@ import { Failure } from '../error';
 import { AttemptFailure, errorFailure } from './attempt-failure';
 
 export interface BodyLimits {
-  /** What messages call the object. */
-  readonly name: string;
   readonly maxBytes: number;
   /** Length that the answer announced, if it did. */
   readonly contentLength: number | undefined;
@@ -68,9 +66,9 @@ export class Body {
   private take(chunk: Buffer): void {
     this.received += chunk.length;
     if (this.head.length < HEAD_BYTES) this.head = Buffer.concat([this.head, chunk.subarray(0, HEAD_BYTES - this.head.length)]);
-    const { name, maxBytes, rangeLength } = this.limits;
+    const { maxBytes, rangeLength } = this.limits;
     if (rangeLength !== undefined && this.received > rangeLength) throw new AttemptFailure('corrupt', 'host', `more than the ${rangeLength} bytes that were asked for`);
-    if (this.received > maxBytes) throw tooBig(name, maxBytes);
+    if (this.received > maxBytes) throw tooBig(maxBytes);
   }
 
   private checkLength(): void {
@@ -81,8 +79,8 @@ export class Body {
   }
 }
 
-export function tooBig(name: string, maxBytes: number): Failure {
-  return new Failure('OBJECT_TOO_BIG', `${name} is larger than the ${maxBytes} bytes that it may have`, { data: { object: name, maxBytes } });
+export function tooBig(maxBytes: number): AttemptFailure {
+  return new AttemptFailure('too-big', 'host', `larger than the ${maxBytes} bytes that it may have`);
 }
 
 /** Calls `slow` when less than the limit has come for a whole timeout; the time that the consumer takes does not count. */

@@ -84,13 +84,13 @@ export class RetryPlan {
     if (SAME_URL_AGAIN.includes(failure.kind) && !escalated && this.retries < this.limits.maxRetries) {
       return { kind: 'retry', waitMs: this.backoffMs(failure), moved: false };
     }
-    const doubtful = failure.kind === 'missing' || failure.kind === 'corrupt';
+    const doubtful = failure.kind === 'missing' || failure.kind === 'corrupt' || failure.kind === 'too-big';
     if (doubtful && !this.noCache) {
       this.noCache = true;
       return { kind: 'retry', waitMs: 0, moved: false };
     }
     if (failure.blame === 'proxy') return this.nextProxy(true);
-    if (failure.kind === 'corrupt') {
+    if (failure.kind === 'corrupt' || failure.kind === 'too-big') {
       if (this.proxy.origin !== undefined && !this.proxiesProvedInnocent) return this.nextProxy(false);
       this.proxiesProvedInnocent = true;
     }

@@ -213,7 +213,7 @@ class HttpTransfer implements Transfer {
         if (!(error instanceof AttemptFailure)) throw error;
         const place = plan.place();
         trail.failed(place, error);
-        if (error.kind === 'corrupt') this.counts.corrupt += 1;
+        if (error.kind === 'corrupt' || error.kind === 'too-big') this.counts.corrupt += 1;
         const step = plan.afterFailure(error);
         if (step.kind === 'give-up') return { exhausted: trail.exhausted() };
         this.counts[step.kind === 'retry' ? 'retries' : step.kind === 'proxy' ? 'proxyFailovers' : 'serverFailovers'] += 1;

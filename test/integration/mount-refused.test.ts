@@ -118,7 +118,7 @@ describeWithMounts('a mount that must fail', () => {
 
   it('with a manifest without end', async () => {
     show('/.cvmfspublished', Buffer.alloc(1 << 20, 'Z'));
-    expectRefused(await tryMount(), BAD_DATA, 'manifest', 'larger than the 65536 bytes');
+    expectRefused(await tryMount(), BAD_DATA, 'manifest', repository.server.url, 'larger than the 65536 bytes');
   });
 
   const certificateUrl = (): string => [...repository.server.files.keys()].find((url) => url.endsWith('X'))!;
