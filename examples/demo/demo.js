@@ -225,6 +225,11 @@ class Demo {
 
   interrupt() {
     this.#stopped = true;
+    this.#host.interrupt();
+  }
+
+  get interrupted() {
+    return this.#stopped;
   }
 
   /** What goes on after an error is said in the logs of what was started. */
@@ -258,10 +263,10 @@ async function main() {
     await demo.run();
   } catch (error) {
     failure = error;
-    console.error(`\nThe demo failed: ${error.stack}\n${demo.lastLog()}`);
+    if (!demo.interrupted) console.error(`\nThe demo failed: ${error.stack}\n${demo.lastLog()}`);
   }
   const clean = await demo.end();
-  if (failure !== undefined || !clean) process.exitCode = 1;
+  if (failure !== undefined || !clean) process.exitCode = demo.interrupted && clean ? 130 : 1;
   else console.log(`\nDone in ${((performance.now() - began) / 1000).toFixed(0)} s.`);
 }
 

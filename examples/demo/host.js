@@ -19,6 +19,7 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 class Host {
   #children = new Set();
+  #commands = new Set();
   #log;
 
   constructor() {
@@ -51,12 +52,19 @@ class Host {
     if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr.trim()}`);
   }
 
+  /** Ends the commands that run now; `end` takes the rest away. */
+  interrupt() {
+    for (const child of this.#commands) child.kill('SIGTERM');
+  }
+
   /** Runs a command to its end and answers what it printed; its progress is seen. */
   async run(...args) {
     const child = this.#spawn(args, ['ignore', 'pipe', 'inherit']);
     let printed = '';
     child.stdout.setEncoding('utf8').on('data', (chunk) => (printed += chunk));
+    this.#commands.add(child);
     const code = await new Promise((resolve) => child.on('close', resolve));
+    this.#commands.delete(child);
     if (code !== 0) throw new Error(`mesos-cvmfs ${args.join(' ')} ended with ${code}`);
     return printed.trim();
   }
