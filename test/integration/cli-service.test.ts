@@ -1,6 +1,8 @@
 /** A day of an operator: the service, images and containers as they are typed, with real mounts. */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { createClient } from '../../provisioner/grpc/client';
+import { loadContracts } from '../../provisioner/grpc/protos';
 import { CliScene, FQRN } from '../support/cli-scene';
 import type { Running } from '../support/cli-scene';
 import { describeWithMounts } from '../support/test-host';
@@ -141,6 +143,22 @@ describeWithMounts('the service', () => {
       expect(await scene.json('image', 'pin', '--remove', IMAGE)).toEqual({ removed: [image.digest] });
       expect(await failure('image', 'pin', '--remove', image.digest)).toEqual([4, 'NOT_FOUND', expect.stringContaining('is not pinned')]);
       expect(await scene.json('image', 'pin', '--list')).toEqual({ pinned: [] });
+    });
+
+    it('frees what no container needs when the agent prunes', async () => {
+      const client = createClient(loadContracts(), 'mesos.cvmfs.v1.Provisioner', service.listen);
+      const prune = async (): Promise<number> => Number((await client.PruneImages({ excluded_images: [] }, { timeoutMs: 30_000 })).freed_bytes);
+      const localBytes = async (): Promise<number> => (await scene.json<{ cached: { local_bytes: number } }>('image', 'inspect', IMAGE)).cached.local_bytes;
+      try {
+        const { rootfs } = await scene.json<{ rootfs: string }>('provision', IMAGE, '--container', 'user');
+        expect((await scene.host.outside('cat', [`${rootfs}/big`, `${rootfs}/etc/motd`])).stdout.length).toBe(100_005);
+        await scene.json('destroy', 'user');
+        expect(await localBytes()).toBe(100_005);
+        expect(await prune()).toBeGreaterThan(100_005);
+        expect(await localBytes()).toBe(0);
+      } finally {
+        client.close();
+      }
     });
 
     it('sees what is published', async () => {
