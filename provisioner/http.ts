@@ -19,6 +19,8 @@ export interface HttpOptions {
   readonly port: number;
   readonly metrics: Metrics;
   readonly readiness: () => Readiness;
+  /** Brings figures of other processes up to date before a scrape. */
+  readonly beforeScrape?: () => Promise<void>;
 }
 
 export interface HttpServer {
@@ -40,10 +42,11 @@ function text(status: number, body: string): Answer {
   return { status, type: 'text/plain; charset=utf-8', body: `${body}\n` };
 }
 
-async function answer(request: http.IncomingMessage, { metrics, readiness }: HttpOptions): Promise<Answer> {
+async function answer(request: http.IncomingMessage, { metrics, readiness, beforeScrape }: HttpOptions): Promise<Answer> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD');
   switch ((request.url ?? '').split('?', 1)[0]) {
     case '/metrics': {
+      await beforeScrape?.();
       const { contentType, text: body } = await metrics.render();
       return { status: 200, type: contentType, body };
     }

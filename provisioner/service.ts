@@ -27,6 +27,7 @@ import { startHttp } from './http';
 import { Layout } from './layout';
 import type { Limits } from './limits';
 import { DEFAULT_LIMITS } from './limits';
+import { repositoryMetrics } from './repository-metrics';
 import { provisionerMetrics, stateMetrics } from './metrics';
 import type { MountHelperOptions } from './mount-helper/pool';
 import { MountHelpers } from './mount-helper/pool';
@@ -139,7 +140,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     const provisioner = new Provisioner(world);
     await provisioner.start();
     undo.unshift(() => provisioner.stop());
-    const http = await startHttp({ ...config.http, metrics, readiness: () => readiness(mounts) });
+    const http = await startHttp({ ...config.http, metrics, readiness: () => readiness(mounts), beforeScrape: repositoryMetrics(metrics, mounts) });
     undo.unshift(() => http.stop());
     const contracts = loadContracts();
     const calls = { logger, metrics: figures, defaultDeadlineMs: limits.defaultDeadlineMs, maxDeadlineMs: limits.maxDeadlineMs, nowMs: world.nowMs };
