@@ -17,11 +17,11 @@ import { checkRepositoryConfig } from '../../config/repository-config';
 import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
 import { listenControl } from '../control/control-server';
 import type { ControlServer } from '../control/control-server';
-import { KeptMount, mountDir, removeMountDir, unmountPath } from './kept-mount';
+import { KeptMount, mountDir, removeMountDir, takeBack, unmountPath } from './kept-mount';
 import type { KeeperWorld } from './kept-mount';
 import { readRecords, removeRecord } from './mount-record';
 import type { MountRecord } from './mount-record';
-import { FUSE_TYPE, mountAt, readMountTable } from './mount-table';
+import { FUSE_TYPE, readMountTable } from './mount-table';
 
 /** The keeper ends this long after its last mount has gone. */
 const IDLE_MS = 10_000;
@@ -127,9 +127,10 @@ export class Keeper {
 
   async #takeOver(record: MountRecord): Promise<void> {
     const { log, runDir } = this.#world;
-    const present = record.device === '' ? mountAt(readMountTable(), record.mountpoint)?.type === FUSE_TYPE : isMounted(record);
+    if (record.phase === 'mounting') return this.#takeBack(record);
+    const present = isMounted(record);
     try {
-      this.#add(await KeptMount.adopt(this.#world, record));
+      this.#add(await KeptMount.adopt(this.#world, record, present));
       log.info('mount taken over', { repository: record.config.fqrn, mountpoint: record.mountpoint });
     } catch (error) {
       if (present) {
@@ -140,6 +141,15 @@ export class Keeper {
         removeMountDir(mountDir(runDir, record.id));
         removeRecord(runDir, record.id);
       }
+    }
+  }
+
+  #takeBack(record: MountRecord): void {
+    try {
+      takeBack(this.#world, record);
+    } catch (error) {
+      this.#world.log.error('a mount that was begun could not be taken back', { repository: record.config.fqrn, mountpoint: record.mountpoint, error });
+      this.#dead.set(record.mountpoint, { record, reason: `it was never completed: ${Failure.from(error).message}` });
     }
   }
 

@@ -24,10 +24,18 @@ import { isAlive } from './process-identity';
 import { adoptServer, controlPath, fuseDescriptorOf, spawnServer } from './server-process';
 import type { ServerProcess } from './server-process';
 
-/** Waits before the next start of a server that keeps dying; it never gives up while the mount exists. */
-const RESTART_DELAYS_MS = [0, 50, 200, 1_000, 5_000];
+/**
+ * Readers wait while no server runs, so the first restarts are immediate; those of a server that keeps dying (a fault that
+ * each successor meets again) come ever later, so that the host has its processors. It never gives up while the mount exists.
+ */
+const RESTARTS_AT_ONCE = 4;
+const RESTART_DELAY_MS = 10;
+const RESTART_DELAY_GROWTH = 1.3;
+const RESTART_DELAY_MAX_MS = 5_000;
 /** A server that lived this long died of something new: the next start does not wait. */
-const STABLE_MS = 30_000;
+const STABLE_MS = 10_000;
+/** How often a server that was taken over before it served is told to. */
+const SERVE_POLL_MS = 50;
 /** Time a first server has to fetch what a mount needs. */
 const READY_TIMEOUT_MS = 120_000;
 /** Of every mount; the kernel's default is 128. */
@@ -89,6 +97,7 @@ export class KeptMount {
     const mount = new KeptMount(world, record, fs.openSync('/dev/fuse', 'r+'));
     try {
       const server = mount.#spawn();
+      mount.#update({ server: server.identity });
       await within(READY_TIMEOUT_MS, mount.#ready(server), `the file system server of ${request.config.fqrn}`);
       mount.#mount();
       await mount.#serve(false);
@@ -99,12 +108,37 @@ export class KeptMount {
     }
   }
 
-  /** Takes over a mount of an earlier keeper through its living server; throws when there is none to take it from. */
-  static async adopt(world: KeeperWorld, record: MountRecord): Promise<KeptMount> {
+  /**
+   * Takes over a mount of an earlier keeper through its living server; throws when there is none to take it from.
+   * `present`: the mount table has it, so an unmount that was begun was not done.
+   */
+  static async adopt(world: KeeperWorld, before: MountRecord, present: boolean): Promise<KeptMount> {
+    const record: MountRecord = present ? { ...before, phase: 'mounted' } : before;
     if (record.server === null || !isAlive(record.server)) throw new Failure('FAILED_PRECONDITION', `mount ${record.mountpoint} has neither keeper nor server`, { next: `run mesos-cvmfs umount ${record.mountpoint}` });
     const mount = new KeptMount(world, record, fuseDescriptorOf(record.server, world.libc.descriptorOf));
     mount.#watch(adoptServer(record.server, mount.dir));
+    mount.#update({});
+    void mount.#makeServe();
     return mount;
+  }
+
+  /** A keeper that was killed after it had started a server and before it told it to serve leaves one that waits for ever. */
+  async #makeServe(): Promise<void> {
+    const server = this.#server;
+    for (let waited = 0; server !== null && this.#server === server; waited += SERVE_POLL_MS) {
+      try {
+        return await this.#serve(true);
+      } catch (error) {
+        const failure = Failure.from(error);
+        // It serves already: the usual case.
+        if (failure.code === 'FAILED_PRECONDITION') return;
+        if (waited >= READY_TIMEOUT_MS) {
+          this.#world.log.error('a server that was taken over does not serve', { repository: this.#record.config.fqrn, error: failure });
+          return killProcess(server.identity.pid);
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, SERVE_POLL_MS));
+    }
   }
 
   /** Unmounts. FAILED_PRECONDITION when it is in use and `lazy` is false; lazily it goes when its last user goes. */
@@ -153,7 +187,6 @@ export class KeptMount {
       if (fs.fstatSync(logFd).size > LOG_BYTES_MAX) fs.ftruncateSync(logFd, 0);
       const envelope = { id, mountpoint, dir: this.dir, config };
       const server = spawnServer({ envelope, keeperDir: path.join(this.#world.runDir, 'keeper'), fuseFd: this.#fuseFd, indexFd, logFd, uid: serverUid, gid: serverGid });
-      this.#update({ server: server.identity });
       this.#watch(server);
       return server;
     } finally {
@@ -196,19 +229,24 @@ export class KeptMount {
   }
 
   async #restart(): Promise<void> {
-    const delay = RESTART_DELAYS_MS[Math.min(this.#restarts, RESTART_DELAYS_MS.length - 1)]!;
+    const late = this.#restarts - RESTARTS_AT_ONCE;
+    const delay = late < 0 ? 0 : Math.floor(Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * RESTART_DELAY_GROWTH ** late));
     this.#restarts += 1;
     this.#world.log.warn('file system server ended; starting another', { repository: this.#record.config.fqrn, delayMs: delay });
     if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
     if (this.#over) return;
+    let server: ServerProcess | null = null;
     try {
-      const server = this.#spawn();
+      server = this.#spawn();
+      this.#update({ server: server.identity });
       await this.#ready(server);
       await this.#serve(true);
     } catch (error) {
       this.#world.log.error('file system server did not start', { repository: this.#record.config.fqrn, error });
+      // Nothing was started whose end would lead here again.
+      if (server === null) void this.#restart();
       // A server that is not ready and does not end would keep the next one from being started.
-      if (this.#server !== null) killProcess(this.#server.identity.pid);
+      else if (this.#server === server) killProcess(server.identity.pid);
     }
   }
 
@@ -300,6 +338,16 @@ function openInside(file: string, flags: number, uid: number, gid: number): numb
   if (stat.isFile() && stat.nlink === 1 && stat.uid === uid) return fd;
   fs.closeSync(fd);
   throw new Failure('STATE_DAMAGED', `${file} is not the server's own file`, { next: 'unmount the repository and mount it again' });
+}
+
+/** Takes back a mount that an earlier keeper had begun to make; whoever asked for it was told that it failed. */
+export function takeBack(world: KeeperWorld, record: MountRecord): void {
+  if (record.server !== null && isAlive(record.server)) killProcess(record.server.pid);
+  const there = mountAt(readMountTable(), record.mountpoint);
+  if (there?.type === FUSE_TYPE && there.source.toString() === record.config.fqrn) unmountPath(world.libc, record.mountpoint, true);
+  removeMountDir(mountDir(world.runDir, record.id));
+  removeRecord(world.runDir, record.id);
+  world.log.warn('a mount that was begun was taken back', { repository: record.config.fqrn, mountpoint: record.mountpoint });
 }
 
 /** Removes the server's folder; only names directly in it, so that nothing put there leads elsewhere. */
