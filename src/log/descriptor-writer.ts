@@ -5,11 +5,14 @@
  */
 import * as fs from 'node:fs';
 
-export function descriptorWriter(fd: number, droppedLine: (dropped: number) => string): (text: string) => void {
+/** With `fileMaxBytes`, a file that was opened for appending begins anew when it is full. */
+export function descriptorWriter(fd: number, droppedLine: (dropped: number) => string, fileMaxBytes = Infinity): (text: string) => void {
   let dropped = 0;
+  const limited = fileMaxBytes !== Infinity && fs.fstatSync(fd).isFile();
   return (text) => {
     let bytes = Buffer.from((dropped === 0 ? '' : `${droppedLine(dropped)}\n`) + text);
     try {
+      if (limited && fs.fstatSync(fd).size + bytes.length > fileMaxBytes) fs.ftruncateSync(fd, 0);
       while (bytes.length > 0) bytes = bytes.subarray(fs.writeSync(fd, bytes));
       dropped = 0;
     } catch {

@@ -3,6 +3,7 @@
  * values under a secret's name at any depth, private keys. The shape of a record stays, so that a reader sees that
  * something was there.
  */
+import { Failure } from '../error';
 
 /** Stands in the place of every secret. */
 export const REDACTED = '[redacted]';
@@ -95,7 +96,8 @@ function redactError(error: Error, depth: number, above: Set<object>): Record<st
     message: redactText(cut(error.message)),
     ...(typeof code === 'string' ? { code } : {}),
     ...(data === undefined ? {} : { data: redactValue(data, depth + 1, above) }),
-    ...(error.stack === undefined ? {} : { stack: redactText(cut(error.stack)) }),
+    // Where a failure with a code of its own arose helps nobody, and a server that is down makes thousands of them.
+    ...(error.stack === undefined || (error instanceof Failure && error.code !== 'INTERNAL') ? {} : { stack: redactText(cut(error.stack)) }),
     ...(error.cause === undefined ? {} : { cause: redactValue(error.cause, depth + 1, above) }),
   };
 }

@@ -2,15 +2,11 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { libc } from '../../native/libc';
-import { createDescriptorLogger } from '../../log/descriptor-logger';
+import { createDescriptorLogger, RUN_LOG_MAX_BYTES } from '../../log/descriptor-logger';
 import { Keeper, lockKeeper } from './keeper';
 
-const LOG_BYTES_MAX = 1024 * 1024;
-
 function openLog(runDir: string): number {
-  const fd = fs.openSync(path.join(runDir, 'keeper.log'), fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW, 0o600);
-  if (fs.fstatSync(fd).size > LOG_BYTES_MAX) fs.ftruncateSync(fd, 0);
-  return fd;
+  return fs.openSync(path.join(runDir, 'keeper.log'), fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW, 0o600);
 }
 
 /** Runs until the last mount has been gone for a while. Returns at once when another keeper serves this `run_dir`. */
@@ -19,7 +15,7 @@ export async function runKeeper(runDir: string): Promise<void> {
   const lock = lockKeeper(runDir);
   if (lock === null) return;
   process.chdir('/');
-  const log = createDescriptorLogger(openLog(runDir), { fields: { process: 'keeper', pid: process.pid } });
+  const log = createDescriptorLogger(openLog(runDir), { fileMaxBytes: RUN_LOG_MAX_BYTES, fields: { process: 'keeper', pid: process.pid } });
   process.on('uncaughtException', (error) => log.error('uncaught', { error }));
   process.on('unhandledRejection', (error) => log.error('unhandled', { error }));
   // Ending the keeper unmounts nothing, so these are as harmless as SIGKILL; servers serve on.

@@ -4,7 +4,7 @@
  */
 import * as fs from 'node:fs';
 import { Failure } from '../../error';
-import { createDescriptorLogger } from '../../log/descriptor-logger';
+import { createDescriptorLogger, RUN_LOG_MAX_BYTES } from '../../log/descriptor-logger';
 import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
 import { VERSION } from '../../version';
 import { listenControl } from '../control/control-server';
@@ -46,7 +46,7 @@ async function main(): Promise<void> {
   libc().setNoNewPrivileges();
   const envelope = parseEnvelope(fs.readFileSync(ENVELOPE_FD));
   fs.closeSync(ENVELOPE_FD);
-  const log = createDescriptorLogger(2, { fields: { process: 'server', pid: process.pid, repository: envelope.config.fqrn } });
+  const log = createDescriptorLogger(2, { fileMaxBytes: RUN_LOG_MAX_BYTES, fields: { process: 'server', pid: process.pid, repository: envelope.config.fqrn } });
   const fatal = (why: string): never => {
     log.error('this file system server ends', { why });
     return die();
