@@ -17,7 +17,7 @@ const DEATH_POLL_MS = 20;
 const REPORT_BYTES_MAX = 64 * 1024;
 
 /** A server holds little that lives long; without a small young generation V8 keeps tens of MiB of dead buffers. */
-const NODE_OPTIONS = ['--max-semi-space-size=1', '--optimize-for-size'];
+const NODE_OPTIONS = ['--max-semi-space-size=1', '--optimize-for-size', '--expose-gc'];
 /** One malloc arena a thread, glibc's default, keeps what each thread once needed for ever. */
 const SERVER_ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', MALLOC_ARENA_MAX: '2' };
 

@@ -50,7 +50,7 @@ const EINTR = os.constants.errno.EINTR;
 const NO_OPENDIR_SUPPORT = 1n << 24n;
 /** Upkeep: pins of newly attached catalogs, uses for the order of eviction. */
 const UPKEEP_MS = 1_000;
-const TRIM_MS = 15_000;
+const TRIM_MS = 10_000;
 /** An object that is fetched and gone again this often for one request is being evicted under its reader. */
 const REFETCH_MAX = 3;
 const RECENT_FAILURES_KEPT = 20;

@@ -27,6 +27,15 @@ function report(what: Report): void {
   }
 }
 
+/**
+ * Buffers outside V8's heap do not make it collect before there are 64 MiB of them, and malloc keeps what was freed: both
+ * are told to let go. Some 15 ms on the main thread, on which no local request waits.
+ */
+function trimMemory(): void {
+  (globalThis as { gc?: () => void }).gc?.();
+  libc().trimMemory();
+}
+
 /** SIGKILL on this process, the one way to end it (file-system-server.ts). */
 function die(): never {
   process.kill(process.pid, 'SIGKILL');
@@ -57,7 +66,7 @@ async function main(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => die());
 
   await lockIndex();
-  const server = await FileSystemServer.open(envelope, { log, die: fatal, sayGone: () => report({ gone: true }), version: VERSION, trimMemory: () => libc().trimMemory() });
+  const server = await FileSystemServer.open(envelope, { log, die: fatal, sayGone: () => report({ gone: true }), version: VERSION, trimMemory });
   await listenControl({
     path: controlPath(envelope.dir),
     methods: controlMethods(server, server.cache),
