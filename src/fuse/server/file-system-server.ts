@@ -96,6 +96,8 @@ export class FileSystemServer {
   #seen: SeenFailure[] = [];
   #touched = new Set<string>();
   #serving = false;
+  /** As the cache's index has it; null before the first look. */
+  #reachable: boolean | null = null;
 
   private constructor(envelope: Envelope, world: ServerWorld, cache: ObjectCache, transfer: Transfer, thread: ThreadTree) {
     this.#envelope = envelope;
@@ -310,9 +312,13 @@ export class FileSystemServer {
     }
   }
 
-  /** Keeps the newest root catalog, so that the mount can begin without any server. */
+  /**
+   * Keeps the newest root catalog, also after the mount has gone, so that the next mount can begin without any server.
+   * Of a fixed revision nothing is kept in this way: each would stay pinned for ever.
+   */
   async #pinRoot(need: ObjectNeed): Promise<void> {
-    const owner = `mount/${this.#envelope.id}`;
+    if (this.#config.fixed.kind !== 'trunk') return;
+    const owner = `root/${this.#config.fqrn}`;
     try {
       await this.#cache.unpin(owner);
       await this.#cache.pin(owner, [need]);
@@ -325,12 +331,13 @@ export class FileSystemServer {
     try {
       await this.views.pinAttached();
       for (const name of this.#thread.objects.drainTouched()) this.#touched.add(name);
+      await this.#noteReachable();
       if (this.#touched.size === 0) return;
       const names = [...this.#touched];
       this.#touched.clear();
       this.#cache.touch(names);
       // What containers read is evicted last; which of the mount's readers are containers cannot be told apart.
-      if (this.views.holders().length > 0) await this.#cache.use(`use/${this.#envelope.id}`, names);
+      if (this.views.holders().length > 0) await this.#cache.use(this.#user, names);
     } catch (error) {
       const failure = Failure.from(error);
       this.#world.log.warn('upkeep', { error: failure });
@@ -339,9 +346,22 @@ export class FileSystemServer {
     }
   }
 
+  /** Owner, in the cache's index, of what containers on this repository have read; by name, so that it outlives a mount. */
+  get #user(): string {
+    return `use/${this.#config.fqrn}`;
+  }
+
+  /** While no server answers, nothing that containers read is evicted: a running program would lose its pages for good. */
+  async #noteReachable(): Promise<void> {
+    const reachable = this.live.lastError === null;
+    if (reachable === this.#reachable) return;
+    await this.#cache.setReachable(this.#user, reachable);
+    this.#reachable = reachable;
+  }
+
   /** What no container needs any more goes from the cache. What was noted as used while there were some is used no longer. */
   async prune(): Promise<{ readonly freedBytes: number }> {
-    if (this.views.holders().length === 0) await this.#cache.dropOwner(`use/${this.#envelope.id}`);
+    if (this.views.holders().length === 0) await this.#cache.dropOwner(this.#user);
     return this.#cache.prune();
   }
 
