@@ -55,7 +55,7 @@ if (reason !== undefined) {
   console.log(`Installing npm packages: ${reason}`);
   run('sh', ['setup/debian.sh', 'compile better-sqlite3', 'g++:g++', 'make:make', 'python3:python3']);
   const prefix = path.resolve(process.execPath, '../..');
-  run('npm', ['ci', '--no-audit', '--no-fund'], {
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
     ...process.env,
     npm_config_nodedir: prefix,
     npm_config_build_from_source: 'true',
