@@ -5,7 +5,7 @@ import type { Images } from './images';
 import type { BackendName, Layout } from './layout';
 import type { Limits } from './limits';
 import type { MountOperations } from './mount-helper/pool';
-import type { MountEntry } from './mountinfo';
+import type { MountEntry } from '../src/native/mountinfo';
 import type { Mounts } from './mounts';
 import type { ProvisionerMetrics } from './metrics';
 import type { ImageRecord, State } from './state/state';

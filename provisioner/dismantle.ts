@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import type { World } from './context';
 import type { Layout } from './layout';
-import { isBelow } from './mountinfo';
+import { isBelow } from '../src/native/mountinfo';
 import type { Releases } from './releases';
 import { removeTree } from './remove-tree';
 import type { RootfsRecord } from './state/rootfs-record';

@@ -1,7 +1,7 @@
 /** What the provisioner has to know of the host it runs on. */
 import * as fs from 'node:fs';
-import type { MountEntry } from './mountinfo';
-import { isBelow } from './mountinfo';
+import type { MountEntry } from '../src/native/mountinfo';
+import { isBelow } from '../src/native/mountinfo';
 
 /** Changes with every boot: a mount that was recorded under another id is gone. */
 export function readBootId(): string {

@@ -13,8 +13,8 @@ import type { World } from './context';
 import type { Destroy } from './destroy';
 import type { Dismantler } from './dismantle';
 import type { Flights } from './flights';
-import { isBelow } from './mountinfo';
-import type { MountEntry } from './mountinfo';
+import { isBelow } from '../src/native/mountinfo';
+import type { MountEntry } from '../src/native/mountinfo';
 import type { RwLock } from './rwlock';
 import type { RootfsRecord } from './state/rootfs-record';
 

@@ -31,7 +31,7 @@ import { repositoryMetrics } from './repository-metrics';
 import { provisionerMetrics, stateMetrics } from './metrics';
 import type { MountHelperOptions } from './mount-helper/pool';
 import { MountHelpers } from './mount-helper/pool';
-import { readMountinfo } from './mountinfo';
+import { readMountinfo } from '../src/native/mountinfo';
 import type { Mounts } from './mounts';
 import { Provisioner } from './provisioner';
 import { repositoryImages } from './repository-images';

@@ -8,7 +8,8 @@ import type { RepositoryConfig } from '../config/repository-config';
 import { VIEWS_NAME } from '../repository/node-id';
 import { KeeperClient } from './control/keeper-client';
 import type { MountInfo } from './keeper/keeper';
-import { mountAt, readMountTable } from './keeper/mount-table';
+import { readMountinfo } from '../native/mountinfo';
+import { mountAt } from './keeper/own-mounts';
 
 /** A mount point may lie on a file system whose server is gone; nobody waits for ever for it. */
 const MOUNTPOINT_TIMEOUT_MS = 10_000;
@@ -46,7 +47,7 @@ export async function mountRepository(request: MountRepositoryRequest): Promise<
 /** The absolute path of an existing or new directory that nothing is mounted on, without symbolic links. */
 async function prepareMountpoint(given: string): Promise<string> {
   const wanted = path.resolve(given);
-  const present = mountAt(readMountTable(), wanted);
+  const present = mountAt(readMountinfo(), wanted);
   if (present !== undefined) throw new Failure('ALREADY_EXISTS', `${present.source.toString()} (${present.type}) is mounted at ${wanted}`, { next: 'unmount it, or choose another directory' });
   const prepare = async (): Promise<string> => {
     await fs.promises.mkdir(wanted, { recursive: true });

@@ -9,7 +9,10 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { MountedClient } from '../../src/fuse/control/mounted-client';
 import type { MountInfo } from '../../src/fuse/keeper/keeper';
-import { parseMountTable } from '../../src/fuse/keeper/mount-table';
+import { readMountinfo } from '../../src/native/mountinfo';
+
+const END_ROUNDS = 250;
+const END_ROUND_MS = 20;
 
 const BIN = path.resolve(__dirname, '../../bin/mesos-cvmfs');
 
@@ -126,7 +129,6 @@ export class TestHost {
   /** Ends everything: children, mounts below the folder, keeper and servers, the folder. Never throws for what is gone. */
   async end(): Promise<void> {
     for (const child of this.#children) if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
-    const pids = this.#pids();
     for (const target of this.mountsBelow().reverse()) {
       try {
         execFileSync('umount', ['-l', target], { timeout: 10_000, stdio: 'ignore' });
@@ -134,20 +136,23 @@ export class TestHost {
         // Gone already, with the mount above it.
       }
     }
-    for (const pid of pids) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // Ended by itself.
+    // Again until there is none: a keeper may have started a server in the moment in which it was looked for.
+    for (let left = this.#pids(), rounds = 0; left.length > 0 && rounds < END_ROUNDS; left = this.#pids(), rounds++) {
+      for (const pid of left) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // Ended by itself.
+        }
       }
+      await new Promise((resolve) => setTimeout(resolve, END_ROUND_MS));
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
 
   mountsBelow(): string[] {
-    return parseMountTable(fs.readFileSync('/proc/self/mountinfo'))
-      .map((entry) => entry.target.toString())
+    return readMountinfo()
+      .map((entry) => entry.mountpoint.toString())
       .filter((target) => target.startsWith(`${this.dir}/`));
   }
 

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { Failure } from '../../error';
 import { MountedClient } from '../../fuse/control/mounted-client';
 import type { MountInfo } from '../../fuse/keeper/keeper';
-import { FUSE_TYPE, readMountTable } from '../../fuse/keeper/mount-table';
+import { FUSE_TYPE } from '../../fuse/keeper/own-mounts';
+import { readMountinfo } from '../../native/mountinfo';
 import type { Config } from '../../config/config';
 import { configurationWarnings, configuration } from '../context';
 import { enumText, figure, timeText } from '../messages';
@@ -73,8 +74,8 @@ export async function status(_args: readonly unknown[], given: Record<string, un
   const warnings = [...found.flatMap((one) => one.warnings), ...(list?.warnings ?? [])];
   for (const dead of list?.dead ?? []) warnings.push(`${dead.repository} at ${dead.mountpoint} is dead: ${dead.reason}`);
   const known = new Set([...(list?.mounts ?? []), ...(list?.dead ?? [])].map((mount) => mount.mountpoint));
-  for (const entry of readMountTable()) {
-    const target = entry.target.toString();
+  for (const entry of readMountinfo()) {
+    const target = entry.mountpoint.toString();
     if (entry.type === FUSE_TYPE && entry.root.toString() === '/' && !known.has(target)) warnings.push(`${entry.source.toString()} is mounted at ${target} by a keeper of another run_dir, or by none`);
   }
   // The service knows its own configuration better than this command does.

@@ -14,6 +14,7 @@ import * as path from 'node:path';
 import { z } from 'zod';
 import { Failure } from '../../error';
 import { checkRepositoryConfig } from '../../config/repository-config';
+import { readMountinfo } from '../../native/mountinfo';
 import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
 import { listenControl } from '../control/control-server';
 import type { ControlServer } from '../control/control-server';
@@ -21,7 +22,7 @@ import { KeptMount, mountDir, removeMountDir, takeBack, unmountPath } from './ke
 import type { KeeperWorld } from './kept-mount';
 import { readRecords, removeRecord } from './mount-record';
 import type { MountRecord } from './mount-record';
-import { FUSE_TYPE, readMountTable } from './mount-table';
+import { FUSE_TYPE } from './own-mounts';
 
 /** The keeper ends this long after its last mount has gone. */
 const IDLE_MS = 10_000;
@@ -238,5 +239,5 @@ export class Keeper {
 /** True when the record's mount is still in the mount table: same target and same device. */
 function isMounted(record: MountRecord): boolean {
   const target = Buffer.from(record.mountpoint);
-  return readMountTable().some((entry) => entry.device === record.device && entry.type === FUSE_TYPE && entry.target.equals(target));
+  return readMountinfo().some((entry) => entry.device === record.device && entry.type === FUSE_TYPE && entry.mountpoint.equals(target));
 }

@@ -19,7 +19,8 @@ import { negotiate } from '../kernel/init';
 import { MAX_READ_BYTES, REQUEST_BUFFER_BYTES } from '../kernel/protocol';
 import { removeRecord, writeRecord } from './mount-record';
 import type { MountRecord } from './mount-record';
-import { FUSE_TYPE, mountAt, readMountTable } from './mount-table';
+import { FUSE_TYPE, mountAt } from './own-mounts';
+import { readMountinfo } from '../../native/mountinfo';
 import { isAlive } from './process-identity';
 import { adoptServer, controlPath, fuseDescriptorOf, spawnServer } from './server-process';
 import type { ServerProcess } from './server-process';
@@ -163,7 +164,7 @@ export class KeptMount {
     const length = fs.readSync(this.#fuseFd, request);
     const { reply, negotiated } = negotiate(request.subarray(0, length), { maxBackground: config.maxBackground, maxReadaheadBytes: READAHEAD_KB * 1024 });
     fs.writeSync(this.#fuseFd, reply);
-    const device = mountAt(readMountTable(), mountpoint)?.device ?? '';
+    const device = mountAt(readMountinfo(), mountpoint)?.device ?? '';
     this.#update({ phase: 'mounted', device, negotiated });
     this.#raiseReadahead(device);
     this.#world.log.info('mounted', { repository: config.fqrn, mountpoint, device, resend: negotiated.resend });
@@ -269,7 +270,7 @@ export class KeptMount {
   /** Takes a mount that was not completed back, whatever part of it there is. */
   async #undo(): Promise<void> {
     const server = this.#server;
-    if (this.#record.phase !== 'mounting' || mountAt(readMountTable(), this.#record.mountpoint)?.type === FUSE_TYPE) {
+    if (this.#record.phase !== 'mounting' || mountAt(readMountinfo(), this.#record.mountpoint)?.type === FUSE_TYPE) {
       try {
         unmountPath(this.#world.libc, this.#record.mountpoint, true);
       } catch (error) {
@@ -343,7 +344,7 @@ function openInside(file: string, flags: number, uid: number, gid: number): numb
 /** Takes back a mount that an earlier keeper had begun to make; whoever asked for it was told that it failed. */
 export function takeBack(world: KeeperWorld, record: MountRecord): void {
   if (record.server !== null && isAlive(record.server)) killProcess(record.server.pid);
-  const there = mountAt(readMountTable(), record.mountpoint);
+  const there = mountAt(readMountinfo(), record.mountpoint);
   if (there?.type === FUSE_TYPE && there.source.toString() === record.config.fqrn) unmountPath(world.libc, record.mountpoint, true);
   removeMountDir(mountDir(world.runDir, record.id));
   removeRecord(world.runDir, record.id);

@@ -70,6 +70,8 @@ export class Engine {
   /** The reply of the last `answer`; its first bytes up to the length returned are to be written to the device. */
   readonly reply = Buffer.alloc(OUT_HEADER_BYTES + MAX_READ_BYTES);
   readonly #world: EngineWorld;
+  /** What was left of the live tree's time before this request looked at the live tree (see SharedState.setLive). */
+  #liveMs = 0;
 
   constructor(world: EngineWorld) {
     this.#world = world;
@@ -79,6 +81,7 @@ export class Engine {
   answer(request: Buffer): number {
     const header = readHeader(request);
     const node: NodeId = { index: header.index, rowid: header.rowid };
+    if (isRoot(node)) this.#liveMs = Math.min(FOREVER_MS, this.#world.shared.liveRemainingMs(this.#world.now()));
     switch (header.opcode) {
       case Op.LOOKUP:
         return this.#lookup(header, node, readName(request, IN_HEADER_BYTES));
@@ -146,7 +149,7 @@ export class Engine {
 
   #lifetimeMs(lifetime: Lifetime): number {
     if (lifetime === 'forever') return FOREVER_MS;
-    return lifetime === 'never' ? 0 : Math.min(FOREVER_MS, this.#world.shared.liveRemainingMs(this.#world.now()));
+    return lifetime === 'never' ? 0 : this.#liveMs;
   }
 
   #validity(lifetime: Lifetime): Validity {

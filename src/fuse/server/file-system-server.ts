@@ -240,7 +240,7 @@ export class FileSystemServer {
     }
     const node: NodeId = { index: header.index, rowid: header.rowid };
     try {
-      await this.#waiting.during(header.unique.toString('hex'), (interrupted) => this.#answerWhenLocal(engine, request, interrupted));
+      await this.#waiting.during(header.unique.toString('hex'), header.pid, (interrupted) => this.#answerWhenLocal(engine, request, interrupted));
     } catch (error) {
       const failure = Failure.from(error);
       const errno = failure.code === 'CANCELLED' ? EINTR : failure.code === 'NOT_FOUND' || failure.code === 'NOT_A_DIRECTORY' || failure.code === 'INVALID_ARGUMENT' ? failure.errno : EIO;
@@ -328,6 +328,8 @@ export class FileSystemServer {
   }
 
   async #upkeep(): Promise<void> {
+    // Those that calls on the control socket have pushed out; requests of the kernel that come here are rare.
+    this.#thread.catalogs.closeRetired();
     try {
       await this.views.pinAttached();
       for (const name of this.#thread.objects.drainTouched()) this.#touched.add(name);

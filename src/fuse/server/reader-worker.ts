@@ -5,6 +5,7 @@
  * A thread blocked in read(2) cannot be stopped: the process ends only by SIGKILL (see file-system-server.ts).
  */
 import * as fs from 'node:fs';
+import { constants } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Failure } from '../../error';
 import { Missing } from '../../repository/missing';
@@ -87,7 +88,15 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
         replyLength = null;
       }
     }
-    if (replyLength !== null && replyLength > 0) writeReply(setup.fuseFd, engine.reply, replyLength);
+    if (replyLength !== null && replyLength > 0) {
+      try {
+        writeReply(setup.fuseFd, engine.reply, replyLength);
+      } catch (error) {
+        // A reply that the kernel refuses must not take the server down: whoever asks again would do it again and again.
+        tell({ kind: 'broken', failure: Failure.from(error, `the reply to opcode ${request.readUInt32LE(4)}`).toJSON() });
+        tryWriteError(setup.fuseFd, engine, request);
+      }
+    }
     catalogs.closeRetired();
     const now = monotonicMs();
     if (now - touchedAt > TOUCH_INTERVAL_MS) {
@@ -105,6 +114,15 @@ export function writeReply(fuseFd: number, reply: Buffer, length: number): void 
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code !== 'ENOENT' && code !== 'ENODEV' && code !== 'EINTR') throw error;
+  }
+}
+
+/** For a request that the kernel still holds although it refused its reply; for most it has given the reader EIO by itself. */
+function tryWriteError(fuseFd: number, engine: Engine, request: Buffer): void {
+  try {
+    writeReply(fuseFd, engine.reply, engine.fail(request, constants.errno.EIO));
+  } catch {
+    // Nobody is left to be told.
   }
 }
 

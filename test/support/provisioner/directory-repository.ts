@@ -12,7 +12,7 @@ import * as path from 'node:path';
 import { Failure } from '../../../src/error';
 import { MNT_DETACH, libc } from '../../../src/native/libc';
 import type { MountedRepository, Snapshot, ViewPath, WalkedEntry } from '../../../src/repository/reader';
-import { readMountinfo } from '../../../provisioner/mountinfo';
+import { readMountinfo } from '../../../src/native/mountinfo';
 import type { MountState, MountStatus, Mounts } from '../../../provisioner/mounts';
 
 export const IMAGE_DIRECTORIES = ['proc', 'sys', 'dev', 'tmp', 'etc', 'bin'];

@@ -10,7 +10,7 @@ import type { Client } from '../../../provisioner/grpc/client';
 import type { Image } from '../../../provisioner/grpc/generated/messages.generated';
 import type { Services } from '../../../provisioner/grpc/protos';
 import { loadContracts } from '../../../provisioner/grpc/protos';
-import { readMountinfo } from '../../../provisioner/mountinfo';
+import { readMountinfo } from '../../../src/native/mountinfo';
 import type { Service, ServiceOptions } from '../../../provisioner/service';
 import { startService } from '../../../provisioner/service';
 import { typescriptExecArgv } from '../typescript-process';

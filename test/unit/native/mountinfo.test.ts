@@ -1,4 +1,4 @@
-import { isBelow, parseMountinfo } from '../../../provisioner/mountinfo';
+import { isBelow, parseMountinfo } from '../../../src/native/mountinfo';
 
 describe('mountinfo', () => {
   it('reads every field, with any number of tags', () => {
