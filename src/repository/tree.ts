@@ -8,6 +8,7 @@
 import { LRUCache } from 'lru-cache';
 import { Failure } from '../error';
 import type { Catalog, CatalogEntry } from '../cvmfs/catalog';
+import { MAX_TARGET_BYTES } from '../cvmfs/catalog-entry';
 import { isBind, isDirectory, isHidden, isNestedMountpoint, isSymlink } from '../cvmfs/flags';
 import { pathKey } from '../cvmfs/path-key';
 import type { PathKey } from '../cvmfs/path-key';
@@ -165,7 +166,8 @@ export class Tree {
   /** The root of a revision that is or was the live one, by the index of its place. */
   rootDirectory(index: number): Directory {
     const place = this.#places.get(index);
-    if (place === undefined || !place.space.startsWith('live@')) throw noEntry(`index ${index} is no revision of the live tree`);
+    // Of the root alone: whoever may list it gives any index as a cursor, and must not read names of closed directories so.
+    if (place === undefined || !place.space.startsWith('live@') || place.mountPath.length > 0) throw noEntry(`index ${index} is no revision of the live tree`);
     const path = this.catalogOf(place).rootPrefix;
     return { place, path, key: pathKey(path) };
   }
@@ -288,7 +290,10 @@ export class Tree {
   readlink(node: NodeId): Buffer {
     const { entry } = this.entry(node);
     if (!isSymlink(entry.flags)) throw new Failure('INVALID_ARGUMENT', 'no symbolic link');
-    return linkTarget(entry, this.#look);
+    const target = linkTarget(entry, this.#look);
+    // Values of variables are the host's, how often they are named is the publisher's.
+    if (target.length > MAX_TARGET_BYTES) throw new Failure('INVALID_ARGUMENT', `a link's target with its variables is longer than ${MAX_TARGET_BYTES} bytes`);
+    return target;
   }
 
   filePlan(node: NodeId): FilePlan {
