@@ -45,10 +45,13 @@ export class SharedState {
     return Atomics.load(this.#words, LIVE_INDEX);
   }
 
-  /** Makes another revision the live one: one store, so that no thread sees half of it. */
+  /**
+   * Makes another revision the live one: one store, so that no thread sees half of it. Its time to live comes after it, and
+   * readers look at the time before the index: an entry of the old revision never gets the time of the new one.
+   */
   setLive(index: number, expiresAtMs: number): void {
-    this.setLiveExpiry(expiresAtMs);
     Atomics.store(this.#words, LIVE_INDEX, index);
+    this.setLiveExpiry(expiresAtMs);
   }
 
   setLiveExpiry(expiresAtMs: number): void {

@@ -88,10 +88,13 @@ export class Walker {
   }
 
   async readFile(snapshot: Snapshot, path: Buffer, maxBytes: number): Promise<Buffer> {
-    const at = await this.#local(() => this.#walk(snapshot, path, true));
-    if (!isRegular(at.entry.flags)) throw new Failure('FAILED_PRECONDITION', `${shown(at.path)} in ${this.#fqrn} is no regular file`);
-    if (at.entry.size > maxBytes) throw new Failure('RESOURCE_EXHAUSTED', `${shown(at.path)} in ${this.#fqrn} has ${at.entry.size} bytes, more than ${maxBytes}`);
-    const plan = await this.#local(() => filePlan(at.outer.catalog, formatHash(at.outer.hash), at.entry));
+    // In one go: across a wait the catalog of the row may be closed for others.
+    const plan = await this.#local(() => {
+      const at = this.#walk(snapshot, path, true);
+      if (!isRegular(at.entry.flags)) throw new Failure('FAILED_PRECONDITION', `${shown(at.path)} in ${this.#fqrn} is no regular file`);
+      if (at.entry.size > maxBytes) throw new Failure('RESOURCE_EXHAUSTED', `${shown(at.path)} in ${this.#fqrn} has ${at.entry.size} bytes, more than ${maxBytes}`);
+      return filePlan(at.outer.catalog, formatHash(at.outer.hash), at.entry);
+    });
     const parts: Buffer[] = [];
     for (const part of plan.parts) parts.push(await this.#store.bytes(part.need));
     return Buffer.concat(parts);
