@@ -134,7 +134,7 @@ export class Failure extends Error {
   static fromJSON(value: unknown): Failure {
     if (typeof value !== 'object' || value === null) return new Failure('INTERNAL', 'a failure arrived without its text');
     const { code, what, next, data } = value as Record<string, unknown>;
-    const known = typeof code === 'string' && code in CODES ? (code as Code) : 'INTERNAL';
+    const known = typeof code === 'string' && Object.hasOwn(CODES, code) ? (code as Code) : 'INTERNAL';
     return new Failure(known, typeof what === 'string' ? what : 'a failure arrived without its text', {
       ...(typeof next === 'string' ? { next } : {}),
       ...(typeof data === 'object' && data !== null ? { data: data as FailureData } : {}),
