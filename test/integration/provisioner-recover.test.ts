@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import Database from 'better-sqlite3';
-import { MNT_DETACH, MS_BIND, libc } from '../../src/native/libc';
+import { MNT_DETACH, MS_BIND, MS_PRIVATE, libc } from '../../src/native/libc';
 import type { Host, Running } from '../support/provisioner/service';
 import { CALL, cvmfsImage, makeHost, startOn } from '../support/provisioner/service';
 import type { ServiceOptions } from '../../provisioner/service';
@@ -148,6 +148,8 @@ describeAsRoot('Recover (needs root)', () => {
     const orphan = path.join(host.containers, 'orphan, with: odd\\name/backends/overlay/rootfses/x');
     fs.mkdirSync(path.join(orphan), { recursive: true });
     libc().mount(host.mountpoint, orphan, null, MS_BIND, null);
+    // Where the root mount is shared, as systemd makes it, the next mount would show at the original too.
+    libc().mount('none', orphan, null, MS_PRIVATE, null);
     libc().mount('tmpfs', path.join(orphan, '.cvmfs-view'), 'tmpfs', 0, null);
     fs.mkdirSync(path.join(host.containers, 'p/containers/n/backends'), { recursive: true });
     fs.writeFileSync(path.join(host.containers, 'README'), 'not ours');
