@@ -4,7 +4,8 @@
  *
  * - every name is used relative to an open descriptor (`/proc/self/fd/N/name`), opened without following a link;
  * - there is no recursion: a directory's subdirectories are moved up beside it, under a name of ours, until all are flat;
- * - nothing on another device is entered: a mount in the way stops the removal (EBUSY) and loses nothing.
+ * - nothing on another mount is entered, also where it shows the same device (a bind mount of a host directory): a mount in
+ *   the way stops the removal (EBUSY) and loses nothing.
  */
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -21,11 +22,18 @@ function isOneOf(err: unknown, ...codes: string[]): boolean {
   return codes.includes(errnoOf(err) ?? '');
 }
 
-async function openDirectory(path: Buffer, device: number | undefined): Promise<fs.promises.FileHandle> {
+/** On which mount an open directory lies (proc(5)); a device number does not tell a bind mount from what is around it. */
+async function mountOf(handle: fs.promises.FileHandle): Promise<string> {
+  const text = await fs.promises.readFile(`/proc/self/fdinfo/${handle.fd}`, 'latin1');
+  const id = /^mnt_id:\s*(\d+)$/m.exec(text)?.[1];
+  if (id === undefined) throw new Failure('SYSTEM', 'the kernel does not say on which mount a directory lies');
+  return id;
+}
+
+async function openDirectory(path: Buffer, mount: string | undefined): Promise<fs.promises.FileHandle> {
   const handle = await fs.promises.open(path as unknown as string, fs.constants.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
-    const { dev } = await handle.stat();
-    if (device !== undefined && dev !== device) throw new Failure('SYSTEM', `${path.toString()} is a mount point`, { data: { errno: 'EBUSY' } });
+    if (mount !== undefined && (await mountOf(handle)) !== mount) throw new Failure('SYSTEM', `${path.toString()} is a mount point`, { data: { errno: 'EBUSY' } });
     return handle;
   } catch (err) {
     await handle.close();
@@ -53,12 +61,12 @@ async function flatten(from: fs.promises.FileHandle, top: fs.promises.FileHandle
 }
 
 /** Takes the directories that lie flat in `top` away, one after the other; each may bring its own subdirectories up. */
-async function removeFlat(top: fs.promises.FileHandle, device: number, newName: () => Buffer): Promise<void> {
+async function removeFlat(top: fs.promises.FileHandle, mount: string, newName: () => Buffer): Promise<void> {
   const base = Buffer.from(`/proc/self/fd/${top.fd}`);
   for (const name of await fs.promises.readdir(base as unknown as string, { encoding: 'buffer' })) {
     const path = Buffer.concat([base, slash, name]);
     try {
-      const child = await openDirectory(path, device);
+      const child = await openDirectory(path, mount);
       try {
         await flatten(child, top, newName);
       } finally {
@@ -94,8 +102,8 @@ export async function removeTree(path: string): Promise<void> {
   }
   const newName = (): Buffer => Buffer.from(randomUUID());
   try {
-    const { dev } = await top.stat();
-    for (let round = 0; round < MAX_ROUNDS && (await flatten(top, top, newName)); round++) await removeFlat(top, dev, newName);
+    const mount = await mountOf(top);
+    for (let round = 0; round < MAX_ROUNDS && (await flatten(top, top, newName)); round++) await removeFlat(top, mount, newName);
     await fs.promises.rmdir(path);
   } catch (err) {
     if (!isOneOf(err, 'ENOENT')) throw Failure.from(err, `${path} cannot be removed`);
