@@ -51,8 +51,8 @@ export class KeptRepositories implements KeeperClient {
     return mount;
   }
 
-  async connect({ mountpoint, device }: MountInfo): Promise<MountedClient> {
-    const kept = [...this.#kept.values()].find((mount) => mount.mountpoint === mountpoint && mount.device === device);
+  async connect({ id, mountpoint }: MountInfo): Promise<MountedClient> {
+    const kept = this.#kept.get(id);
     if (kept === undefined) throw new Failure('NETWORK', `the keeper does not know the mount at ${mountpoint} any more`);
     this.#connected.get(mountpoint)?.close();
     const repository = new MountedClient(kept);

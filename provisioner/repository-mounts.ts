@@ -12,6 +12,8 @@ import type { MountState, MountStatus, Mounts } from './mounts';
 
 /** A mount as the keeper tells of it. */
 export interface MountInfo {
+  /** Of this mount and no later one; device numbers are used again at once. */
+  readonly id: string;
   readonly repository: string;
   readonly mountpoint: string;
   /** `major:minor`. */
@@ -56,7 +58,7 @@ interface Entry {
   readonly spec: MountSpec;
   state: MountState;
   repository: MountedRepository | undefined;
-  device: string;
+  id: string;
   attempts: number;
   running: Promise<void> | undefined;
   retry: NodeJS.Timeout | undefined;
@@ -74,7 +76,7 @@ export class RepositoryMounts implements Mounts {
   constructor(options: RepositoryMountsOptions) {
     this.#options = { nowMs: Date.now, checkMs: 10_000, retryMinMs: 1000, retryMaxMs: 60_000, ...options };
     this.#entries = new Map(
-      options.specs.map((spec) => [spec.repository, { spec, state: { kind: 'mounting' }, repository: undefined, device: '', attempts: 0, running: undefined, retry: undefined, waiting: new Set() }]),
+      options.specs.map((spec) => [spec.repository, { spec, state: { kind: 'mounting' }, repository: undefined, id: '', attempts: 0, running: undefined, retry: undefined, waiting: new Set() }]),
     );
   }
 
@@ -155,7 +157,7 @@ export class RepositoryMounts implements Mounts {
       const info = (await keeper.list()).find((mount) => mount.mountpoint === spec.mountpoint && mount.repository === spec.repository) ?? (await keeper.mount(spec));
       const repository = await keeper.connect(info);
       if (this.#stopped) return;
-      Object.assign(entry, { state: { kind: 'mounted' }, repository, device: info.device, attempts: 0 });
+      Object.assign(entry, { state: { kind: 'mounted' }, repository, id: info.id, attempts: 0 });
       logger.info('repository is mounted', { repository: spec.repository, mountpoint: spec.mountpoint });
       for (const listener of this.#listeners) listener(repository);
     } catch (err) {
@@ -185,7 +187,7 @@ export class RepositoryMounts implements Mounts {
       return;
     }
     for (const entry of this.#entries.values()) {
-      const there = mounts.some(({ mountpoint, repository, device }) => mountpoint === entry.spec.mountpoint && repository === entry.spec.repository && device === entry.device);
+      const there = mounts.some(({ id }) => id === entry.id);
       if (entry.repository === undefined || there) continue;
       logger.warn('repository is not mounted any more and is mounted again', { repository: entry.spec.repository, mountpoint: entry.spec.mountpoint });
       entry.repository = undefined;

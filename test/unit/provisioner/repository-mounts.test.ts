@@ -11,7 +11,7 @@ class FakeKeeper implements KeeperClient {
   mounts: MountInfo[] = [];
   mounted: string[] = [];
   failures = new Map<string, Failure>();
-  devices = 0;
+  ids = 0;
   closed = false;
 
   close(): void {
@@ -26,13 +26,14 @@ class FakeKeeper implements KeeperClient {
     this.mounted.push(spec.repository);
     const failure = this.failures.get(spec.repository);
     if (failure !== undefined) return Promise.reject(failure);
-    const info = { ...spec, device: `0:${++this.devices}` };
+    // The kernel gives a new mount the number of one that has just gone.
+    const info = { ...spec, id: `mount ${++this.ids}`, device: '0:57' };
     this.mounts.push(info);
     return Promise.resolve(info);
   }
 
-  connect({ repository, mountpoint, device }: MountInfo): Promise<MountedRepository> {
-    return Promise.resolve({ fqrn: repository, mountpoint, device } as MountedRepository);
+  connect({ id, repository, mountpoint }: MountInfo): Promise<MountedRepository> {
+    return Promise.resolve({ fqrn: repository, mountpoint, device: id } as MountedRepository);
   }
 }
 
@@ -54,11 +55,11 @@ describe('the mounts of the configured repositories', () => {
   afterEach(() => mounts.stop());
 
   it('mounts what is not mounted, uses what is, and tells each time', async () => {
-    keeper.mounts.push({ ...A, device: '0:99' });
+    keeper.mounts.push({ ...A, id: 'there', device: '0:57' });
     const ready: string[] = [];
     mounts.onReady(({ fqrn }) => ready.push(fqrn));
     mounts.start();
-    expect((await mounts.get(A.repository, soon(5000))).device).toBe('0:99');
+    expect((await mounts.get(A.repository, soon(5000))).device).toBe('there');
     await mounts.get(B.repository, soon(5000));
     expect(keeper.mounted).toEqual([B.repository]);
     expect(ready.sort()).toEqual([A.repository, B.repository]);
