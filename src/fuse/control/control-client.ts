@@ -1,7 +1,10 @@
 /** The calling side of a control socket. */
+import * as fs from 'node:fs';
 import * as net from 'node:net';
+import * as path from 'node:path';
 import { Failure } from '../../error';
-import { checkSocketPath, onLines, parseMessage } from './json-lines';
+import { libc } from '../../native/libc';
+import { checkSocketPath, onLines, parseMessage, socketDescriptor } from './json-lines';
 
 /** Default of how long a call may take; calls that wait for the network pass their own. */
 const CALL_TIMEOUT_MS = 30_000;
@@ -27,20 +30,30 @@ export class ControlClient {
     socket.on('close', () => this.#closed());
   }
 
-  /** Connects; NETWORK when nobody listens. `name` is for messages, e.g. `keeper`. */
-  static connect(path: string, name: string): Promise<ControlClient> {
-    checkSocketPath(path);
+  /**
+   * Connects; NETWORK when nobody listens. `name` is for messages, e.g. `keeper`. Whoever listens must be the owner of the
+   * socket's folder, else PERMISSION_DENIED before a word is said: a server's user may put a link in the place of its
+   * socket, and root must not be led to somebody else's.
+   */
+  static connect(socketPath: string, name: string): Promise<ControlClient> {
+    checkSocketPath(socketPath);
     return new Promise((resolve, reject) => {
-      const socket = net.connect(path);
+      const socket = net.connect(socketPath);
       const timer = setTimeout(() => socket.destroy(new Error('timed out')), CONNECT_TIMEOUT_MS);
-      socket.once('connect', () => {
-        clearTimeout(timer);
-        socket.removeAllListeners('error');
-        resolve(new ControlClient(socket, name));
-      });
       socket.once('error', (error) => {
         clearTimeout(timer);
-        reject(new Failure('NETWORK', `the ${name} does not answer at ${path}`, { cause: error }));
+        reject(error instanceof Failure ? error : new Failure('NETWORK', `the ${name} does not answer at ${socketPath}`, { cause: error }));
+      });
+      socket.once('connect', () => {
+        clearTimeout(timer);
+        try {
+          checkPeer(socket, socketPath, name);
+        } catch (error) {
+          socket.destroy(Failure.from(error));
+          return;
+        }
+        socket.removeAllListeners('error');
+        resolve(new ControlClient(socket, name));
       });
     });
   }
@@ -96,4 +109,11 @@ export class ControlClient {
     }
     this.#waiting.clear();
   }
+}
+
+function checkPeer(socket: net.Socket, socketPath: string, name: string): void {
+  const owner = fs.lstatSync(path.dirname(socketPath)).uid;
+  const { uid, pid } = libc().peerCredentials(socketDescriptor(socket));
+  if (uid === owner) return;
+  throw new Failure('PERMISSION_DENIED', `at ${socketPath} process ${pid} of user ${uid} listens, not the ${name} of user ${owner}`, { next: `see what is at ${socketPath}` });
 }

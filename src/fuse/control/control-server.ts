@@ -4,7 +4,7 @@ import * as net from 'node:net';
 import { Failure } from '../../error';
 import type { Logger } from '../../log/logger';
 import type { PeerCredentials } from '../../native/libc';
-import { checkSocketPath, onLines, parseMessage } from './json-lines';
+import { checkSocketPath, onLines, parseMessage, socketDescriptor } from './json-lines';
 
 /** One method of a control socket: checks its parameters itself, since they come from another process. */
 export type Method = (params: unknown, peer: PeerCredentials) => Promise<unknown> | unknown;
@@ -24,18 +24,12 @@ export interface ControlServer {
   close(): void;
 }
 
-/** Descriptor of a connected socket; Node keeps it in the handle and offers no accessor. */
-function descriptorOf(socket: net.Socket): number {
-  const handle = (socket as unknown as { _handle?: { fd?: number } })._handle;
-  return handle?.fd ?? -1;
-}
-
 /** Binds the socket with mode 0600, replacing a stale one; the caller holds the lock that says it is stale. */
 export async function listenControl(options: ControlServerOptions): Promise<ControlServer> {
   checkSocketPath(options.path);
   const connections = new Set<net.Socket>();
   const server = net.createServer((socket) => {
-    const peer = options.peerCredentials(descriptorOf(socket));
+    const peer = options.peerCredentials(socketDescriptor(socket));
     if (!options.allowedUids.includes(peer.uid) || connections.size >= (options.connectionsMax ?? 64)) {
       options.log.warn('control connection refused', { uid: peer.uid, pid: peer.pid, connections: connections.size });
       socket.destroy();

@@ -67,3 +67,9 @@ export function parseMessage(text: string): Message {
   }
   return value as Message;
 }
+
+/** Descriptor of a connected socket; Node keeps it in the handle and offers no accessor. */
+export function socketDescriptor(socket: Socket): number {
+  const handle = (socket as unknown as { _handle?: { fd?: number } })._handle;
+  return handle?.fd ?? -1;
+}

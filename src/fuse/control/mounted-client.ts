@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { Failure } from '../../error';
 import type { EntryType, MountedRepository, Snapshot, ViewPath, WalkedEntry, WalkOptions } from '../../repository/reader';
+import { VIEWS_NAME } from '../../repository/node-id';
 import type { MountInfo } from '../keeper/keeper';
 import { controlPath } from '../keeper/server-process';
 import { CONTENT_BYTES_MAX, LIST_ENTRIES_MAX } from '../server/control-methods';
@@ -15,28 +16,38 @@ const REPLACED_WITHIN_MS = 10_000;
 const REPEAT_MS = 20;
 
 const TYPES = ['directory', 'file', 'symlink', 'fifo', 'socket', 'character-device', 'block-device'] as const satisfies readonly EntryType[];
+/** What a server answers is checked like any stranger's word: it parses what publishers wrote, and root mounts what it names. */
+const base64 = z.base64();
+const hash = z.string().regex(/^[0-9a-f]{40}(-rmd160|-shake128)?$/);
+const count = z.number().int().min(0);
 const shapes = {
-  snapshot: z.object({ rootHash: z.string(), revision: z.number() }),
+  snapshot: z.object({ rootHash: hash, revision: count }),
   entry: z.object({
-    path: z.string(),
+    path: base64,
     type: z.enum(TYPES),
-    mode: z.number(),
-    uid: z.number(),
-    gid: z.number(),
-    size: z.number(),
+    mode: count,
+    uid: count,
+    gid: count,
+    size: count,
     mtime: z.number(),
-    target: z.string().optional(),
-    catalog: z.object({ hash: z.string(), path: z.string() }),
+    target: base64.optional(),
+    catalog: z.object({ hash, path: base64 }),
   }),
-  list: z.object({ entries: z.array(z.object({ name: z.string(), type: z.enum(TYPES) })) }),
-  file: z.object({ content: z.string() }),
-  view: z.object({ view: z.string(), pathInView: z.string(), pathInMount: z.string() }),
-  prefetch: z.object({ objects: z.number(), bytes: z.number(), fetched: z.number() }),
-  measure: z.object({ objects: z.number(), bytes: z.number(), missing: z.number(), missingBytes: z.number() }),
-  freed: z.object({ freedBytes: z.number() }),
+  list: z.object({ entries: z.array(z.object({ name: base64, type: z.enum(TYPES) })).max(LIST_ENTRIES_MAX + 1) }),
+  file: z.object({ content: base64 }),
+  view: z.object({ view: hash, pathInView: base64, pathInMount: base64 }),
+  prefetch: z.object({ objects: count, bytes: count, fetched: count }),
+  measure: z.object({ objects: count, bytes: count, missing: count, missingBytes: count }),
+  freed: z.object({ freedBytes: count }),
 };
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'base64');
+const SLASH = Buffer.from('/');
+
+/** Absolute, without empty steps, `.`, `..` or NUL. */
+function isPlainPath(path: Buffer): boolean {
+  return path.equals(SLASH) || (path.length < 4096 && !path.includes(0) && path.toString('latin1').split('/').every((step, i) => (i === 0 ? step === '' : step !== '' && step !== '.' && step !== '..')));
+}
 
 /** Every call is one that may be made twice: a server that dies in the middle is replaced, and the call is repeated. */
 export class MountedClient implements MountedRepository {
@@ -54,34 +65,38 @@ export class MountedClient implements MountedRepository {
   }
 
   async snapshot(): Promise<Snapshot> {
-    return shapes.snapshot.parse(await this.#call('snapshot', {}));
+    return this.#parsed(shapes.snapshot, 'snapshot', await this.#call('snapshot', {}));
   }
 
   /** Asks the servers for a newer revision now, whatever the time to live. */
   async look(): Promise<Snapshot> {
-    return shapes.snapshot.parse(await this.#call('look', {}));
+    return this.#parsed(shapes.snapshot, 'snapshot', await this.#call('look', {}));
   }
 
   async walk(snapshot: Snapshot, path: Buffer, options: WalkOptions = {}): Promise<WalkedEntry> {
-    const { target, ...entry } = shapes.entry.parse(await this.#call('walk', { ...at(snapshot), path: path.toString('base64'), followLast: options.followLast ?? true }));
+    const { target, ...entry } = this.#parsed(shapes.entry, 'entry', await this.#call('walk', { ...at(snapshot), path: path.toString('base64'), followLast: options.followLast ?? true }));
     return { ...entry, path: bytes(entry.path), catalog: { hash: entry.catalog.hash, path: bytes(entry.catalog.path) }, ...(target === undefined ? {} : { target: bytes(target) }) };
   }
 
   async list(snapshot: Snapshot, path: Buffer, maxEntries: number): Promise<Array<{ name: Buffer; type: EntryType }>> {
-    const { entries } = shapes.list.parse(await this.#call('list', { ...at(snapshot), path: path.toString('base64'), maxEntries: Math.min(maxEntries, LIST_ENTRIES_MAX) }));
+    const { entries } = this.#parsed(shapes.list, 'list', await this.#call('list', { ...at(snapshot), path: path.toString('base64'), maxEntries: Math.min(maxEntries, LIST_ENTRIES_MAX) }));
     return entries.map(({ name, type }) => ({ name: bytes(name), type }));
   }
 
   async readFile(snapshot: Snapshot, path: Buffer, maxBytes: number): Promise<Buffer> {
-    return bytes(shapes.file.parse(await this.#call('readFile', { ...at(snapshot), path: path.toString('base64'), maxBytes: Math.min(maxBytes, CONTENT_BYTES_MAX) })).content);
+    return bytes(this.#parsed(shapes.file, 'file', await this.#call('readFile', { ...at(snapshot), path: path.toString('base64'), maxBytes: Math.min(maxBytes, CONTENT_BYTES_MAX) })).content);
   }
 
   async makeView(snapshot: Snapshot, path: Buffer): Promise<ViewPath> {
-    return viewPath(await this.#call('makeView', { ...at(snapshot), path: path.toString('base64') }));
+    const view = this.#viewPath(await this.#call('makeView', { ...at(snapshot), path: path.toString('base64') }));
+    if (!view.pathInView.equals(SLASH) && !path.subarray(-view.pathInView.length).equals(view.pathInView)) throw this.#absurd('makeView', 'another directory than was asked for');
+    return view;
   }
 
   async restoreView(view: string, pathInView: Buffer): Promise<ViewPath> {
-    return viewPath(await this.#call('restoreView', { view, pathInView: pathInView.toString('base64') }));
+    const made = this.#viewPath(await this.#call('restoreView', { view, pathInView: pathInView.toString('base64') }));
+    if (made.view !== view || !made.pathInView.equals(pathInView)) throw this.#absurd('restoreView', 'another view than was asked for');
+    return made;
   }
 
   async holdView(view: string, holder: string): Promise<void> {
@@ -93,17 +108,17 @@ export class MountedClient implements MountedRepository {
   }
 
   async prefetch(view: string, pathInView: Buffer, options: { pin?: string } = {}): Promise<{ objects: number; bytes: number; fetched: number }> {
-    return shapes.prefetch.parse(await this.#call('prefetch', { view, pathInView: pathInView.toString('base64'), pin: options.pin ?? null }, PREFETCH_TIMEOUT_MS));
+    return this.#parsed(shapes.prefetch, 'prefetch', await this.#call('prefetch', { view, pathInView: pathInView.toString('base64'), pin: options.pin ?? null }, PREFETCH_TIMEOUT_MS));
   }
 
   /** Objects and plain bytes below the directory, and how many of them are not local. Fetches catalogs, nothing else. */
   async measure(view: string, pathInView: Buffer): Promise<{ objects: number; bytes: number; missing: number; missingBytes: number }> {
-    return shapes.measure.parse(await this.#call('measure', { view, pathInView: pathInView.toString('base64') }));
+    return this.#parsed(shapes.measure, 'measure', await this.#call('measure', { view, pathInView: pathInView.toString('base64') }));
   }
 
   /** Drops from the cache what is neither pinned nor used by containers; answers the bytes freed. */
   async prune(timeoutMs: number): Promise<number> {
-    return shapes.freed.parse(await this.#call('cachePrune', {}, timeoutMs)).freedBytes;
+    return this.#parsed(shapes.freed, 'freed', await this.#call('cachePrune', {}, timeoutMs)).freedBytes;
   }
 
   /** Forgets what `prefetch` pinned under this name. */
@@ -119,6 +134,26 @@ export class MountedClient implements MountedRepository {
   close(): void {
     this.#control?.close();
     this.#control = null;
+  }
+
+  /** A view's directory as it is mounted later: below the folder of views, without a step that leads out of it. */
+  #viewPath(value: unknown): ViewPath {
+    const answer = this.#parsed(shapes.view, 'a view', value);
+    const [pathInView, pathInMount] = [bytes(answer.pathInView), bytes(answer.pathInMount)];
+    const below = pathInView.equals(SLASH) ? Buffer.alloc(0) : pathInView;
+    const expected = Buffer.concat([VIEWS_NAME, SLASH, Buffer.from(answer.view), below]);
+    if (!isPlainPath(pathInView) || !pathInMount.equals(expected)) throw this.#absurd('a view', 'a path outside of it');
+    return { view: answer.view, pathInView, pathInMount };
+  }
+
+  #parsed<T>(shape: z.ZodType<T>, what: string, value: unknown): T {
+    const parsed = shape.safeParse(value);
+    if (parsed.success) return parsed.data;
+    throw this.#absurd(what, `field ${parsed.error.issues[0]!.path.join('.')}: ${parsed.error.issues[0]!.message}`);
+  }
+
+  #absurd(asked: string, why: string): Failure {
+    return new Failure('INTERNAL', `the file system server of ${this.fqrn} gave an absurd answer to ${asked}: ${why}`, { next: 'see its log, and whether somebody has taken it over' });
   }
 
   async #call(method: string, params: object, timeoutMs: number = RESOLVE_TIMEOUT_MS): Promise<unknown> {
@@ -140,9 +175,4 @@ export class MountedClient implements MountedRepository {
 
 function at({ rootHash, revision }: Snapshot): Snapshot {
   return { rootHash, revision };
-}
-
-function viewPath(value: unknown): ViewPath {
-  const { view, pathInView, pathInMount } = shapes.view.parse(value);
-  return { view, pathInView: bytes(pathInView), pathInMount: bytes(pathInMount) };
 }
