@@ -18,7 +18,7 @@ import { readMountinfo } from '../../native/mountinfo';
 import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
 import { listenControl } from '../control/control-server';
 import type { ControlServer } from '../control/control-server';
-import { KeptMount, mountDir, removeMountDir, takeBack, unmountPath } from './kept-mount';
+import { KeptMount, removeMountDir, takeBack, unmountPath } from './kept-mount';
 import type { KeeperWorld } from './kept-mount';
 import { readRecords, removeRecord } from './mount-record';
 import type { MountRecord } from './mount-record';
@@ -139,7 +139,7 @@ export class Keeper {
         log.error('a mount is dead', { repository: record.config.fqrn, mountpoint: record.mountpoint, error });
         this.#dead.set(record.mountpoint, { record, reason: failure.message });
       } else {
-        removeMountDir(mountDir(runDir, record.id));
+        removeMountDir(this.#world, record);
         removeRecord(runDir, record.id);
       }
     }
@@ -188,7 +188,7 @@ export class Keeper {
         // Its file system is gone, so nobody can be told to let go first.
         unmountPath(this.#world.libc, mountpoint, true);
         removeRecord(this.#world.runDir, dead.record.id);
-        removeMountDir(mountDir(this.#world.runDir, dead.record.id));
+        removeMountDir(this.#world, dead.record);
         this.#dead.delete(mountpoint);
         return;
       }

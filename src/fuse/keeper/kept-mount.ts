@@ -93,10 +93,11 @@ export class KeptMount {
   static async create(world: KeeperWorld, request: MountRequest): Promise<KeptMount> {
     const id = crypto.randomBytes(6).toString('hex');
     const record: MountRecord = { version: 1, id, ...request, phase: 'mounting', device: '', negotiated: null, server: null };
-    makeMountDir(world, record);
-    writeRecord(world.runDir, record);
     const mount = new KeptMount(world, record, fs.openSync('/dev/fuse', 'r+'));
     try {
+      makeKeeperDirs(world);
+      writeRecord(world.runDir, record);
+      makeMountDir(world, record);
       const server = mount.#spawn();
       mount.#update({ server: server.identity });
       await within(READY_TIMEOUT_MS, mount.#ready(server), `the file system server of ${request.config.fqrn}`);
@@ -240,7 +241,7 @@ export class KeptMount {
     try {
       server = this.#spawn();
       this.#update({ server: server.identity });
-      await this.#ready(server);
+      await within(READY_TIMEOUT_MS, this.#ready(server), `the file system server of ${this.#record.config.fqrn}`);
       await this.#serve(true);
     } catch (error) {
       this.#world.log.error('file system server did not start', { repository: this.#record.config.fqrn, error });
@@ -257,11 +258,7 @@ export class KeptMount {
     this.#over = true;
     fs.closeSync(this.#fuseFd);
     this.#fuseFd = -1;
-    try {
-      removeMountDir(this.dir);
-    } catch (error) {
-      this.#world.log.warn('the folder of a mount stays', { dir: this.dir, error });
-    }
+    removeMountDir(this.#world, this.#record);
     removeRecord(this.#world.runDir, this.#record.id);
     this.#world.log.info('mount is gone', { repository: this.#record.config.fqrn, mountpoint: this.#record.mountpoint });
     this.#whenOver();
@@ -312,10 +309,13 @@ export function mountDir(runDir: string, id: string): string {
   return path.join(runDir, 'mounts', id);
 }
 
-/** The server's own folder: 0700, of the server's user. */
-function makeMountDir(world: KeeperWorld, record: MountRecord): void {
+function makeKeeperDirs(world: KeeperWorld): void {
   fs.mkdirSync(path.join(world.runDir, 'keeper'), { recursive: true, mode: 0o700 });
   fs.mkdirSync(path.join(world.runDir, 'mounts'), { recursive: true, mode: 0o711 });
+}
+
+/** The server's own folder: 0700, of the server's user. */
+function makeMountDir(world: KeeperWorld, record: MountRecord): void {
   const dir = mountDir(world.runDir, record.id);
   fs.mkdirSync(dir, { mode: 0o700 });
   fs.chownSync(dir, record.serverUid, record.serverGid);
@@ -346,16 +346,23 @@ export function takeBack(world: KeeperWorld, record: MountRecord): void {
   if (record.server !== null && isAlive(record.server)) killProcess(record.server.pid);
   const there = mountAt(readMountinfo(), record.mountpoint);
   if (there?.type === FUSE_TYPE && there.source.toString() === record.config.fqrn) unmountPath(world.libc, record.mountpoint, true);
-  removeMountDir(mountDir(world.runDir, record.id));
+  removeMountDir(world, record);
   removeRecord(world.runDir, record.id);
   world.log.warn('a mount that was begun was taken back', { repository: record.config.fqrn, mountpoint: record.mountpoint });
 }
 
-/** Removes the server's folder; only names directly in it, so that nothing put there leads elsewhere. */
-export function removeMountDir(dir: string): void {
-  if (!fs.existsSync(dir)) return;
-  for (const name of fs.readdirSync(dir)) fs.unlinkSync(path.join(dir, name));
-  fs.rmdirSync(dir);
+/**
+ * Removes the server's folder; only names directly in it, so that nothing put there leads elsewhere. If its user has made
+ * folders of its own in there they stay: they must not keep the keeper from its other mounts.
+ */
+export function removeMountDir(world: KeeperWorld, { id }: MountRecord): void {
+  const dir = mountDir(world.runDir, id);
+  try {
+    for (const name of fs.readdirSync(dir)) fs.unlinkSync(path.join(dir, name));
+    fs.rmdirSync(dir);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') world.log.warn('the folder of a mount stays', { dir, error });
+  }
 }
 
 export function unmountPath(libc: Libc, mountpoint: string, lazy: boolean): void {

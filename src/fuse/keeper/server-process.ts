@@ -44,14 +44,17 @@ export function controlPath(dir: string): string {
   return path.join(dir, 'control.sock');
 }
 
-/** An open descriptor of the envelope whose file has no name any more. */
+/** A descriptor of the envelope for reading. Its file has lost its name before it has the secrets in it, whatever fails. */
 function envelopeDescriptor(keeperDir: string, envelope: Envelope): number {
   const file = path.join(keeperDir, `${envelope.id}.${process.pid}.envelope`);
-  fs.writeFileSync(file, JSON.stringify(envelope), { mode: 0o600, flag: 'wx' });
+  fs.rmSync(file, { force: true });
+  const fd = fs.openSync(file, 'wx+', 0o600);
   try {
-    return fs.openSync(file, 'r');
-  } finally {
     fs.rmSync(file);
+    fs.writeFileSync(fd, JSON.stringify(envelope));
+    return fs.openSync(`/proc/self/fd/${fd}`, 'r');
+  } finally {
+    fs.closeSync(fd);
   }
 }
 
@@ -67,6 +70,8 @@ export function spawnServer(options: SpawnOptions): ServerProcess {
       gid: options.gid,
       stdio: ['ignore', options.logFd, options.logFd, envelopeFd, options.fuseFd, options.indexFd, 'pipe'],
     });
+    // Told once more when there is no process to speak of.
+    child.on('error', () => undefined);
     const spawned = child.pid;
     if (spawned === undefined) throw new Failure('SYSTEM', `cannot start a file system server (${process.execPath})`);
     const report = (child.stdio as readonly unknown[])[6] as NodeJS.ReadableStream;
@@ -120,6 +125,10 @@ export function adoptServer(identity: ProcessIdentity, dir: string): ServerProce
 /** The descriptor of /dev/fuse that a living server holds. */
 export function fuseDescriptorOf(identity: ProcessIdentity, descriptorOf: (pid: number, fd: number) => number): number {
   const fd = descriptorOf(identity.pid, FUSE_FD);
+  if (fs.fstatSync(fd).rdev !== fs.statSync('/dev/fuse').rdev) {
+    fs.closeSync(fd);
+    throw new Failure('FAILED_PRECONDITION', `descriptor ${FUSE_FD} of process ${identity.pid} is not /dev/fuse`);
+  }
   // Between reading its number and asking it, the process may have ended and another have taken the number.
   if (isAlive(identity)) return fd;
   fs.closeSync(fd);
