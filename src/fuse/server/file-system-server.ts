@@ -9,6 +9,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import { Failure } from '../../error';
 import { ObjectCache } from '../../cache/object-cache';
@@ -53,6 +54,7 @@ const UPKEEP_MS = 1_000;
 const TRIM_MS = 10_000;
 /** An object that is fetched and gone again this often for one request is being evicted under its reader. */
 const REFETCH_MAX = 3;
+const SOUND_MS = 10_000;
 const RECENT_FAILURES_KEPT = 20;
 const OPCODES = 64;
 
@@ -95,6 +97,9 @@ export class FileSystemServer {
   #ioErrors = 0;
   #seen: SeenFailure[] = [];
   #touched = new Set<string>();
+  #repairing: Promise<boolean> | null = null;
+  /** Catalogs that were verified a moment ago, with the state that their files had. */
+  readonly #sound = new LRUCache<string, string>({ max: 1_024, ttl: SOUND_MS });
   #serving = false;
   /** As the cache's index has it; null before the first look. */
   #reachable: boolean | null = null;
@@ -282,12 +287,24 @@ export class FileSystemServer {
     }
   }
 
-  /** Verifies the open catalogs; true when one was damaged and has been removed. */
-  async #repairCatalogs(): Promise<boolean> {
+  /** Verifies the catalogs in use; true when one was damaged and has been removed. One pass for all who ask meanwhile. */
+  #repairCatalogs(): Promise<boolean> {
+    this.#repairing ??= this.#verifyCatalogs().finally(() => (this.#repairing = null));
+    return this.#repairing;
+  }
+
+  async #verifyCatalogs(): Promise<boolean> {
     let repaired = false;
     for (const place of this.#thread.places.all().slice(-256)) {
       const need = catalogNeed(place.catalog, null, place.mountPath);
-      if (!this.store.isLocal(need) || !(await this.store.wasDamaged(need))) continue;
+      if (!this.store.isLocal(need)) continue;
+      // A catalog may be sound and its publisher hostile: whoever reads it again and again does not have it hashed each time.
+      const state = fileState(this.#cache.file(need));
+      if (this.#sound.get(place.catalogText) === state) continue;
+      if (!(await this.store.wasDamaged(need))) {
+        this.#sound.set(place.catalogText, state);
+        continue;
+      }
       this.#world.log.warn('a damaged catalog was removed from the cache and is fetched again', { repository: this.#config.fqrn, catalog: place.catalogText });
       repaired = true;
     }
@@ -456,6 +473,12 @@ export class FileSystemServer {
     const reads = counts[Op.READ]!;
     return reads === 0 ? 100 : Math.floor((Math.max(0, reads - this.store.counters.fetched) * 100) / reads);
   }
+}
+
+/** Differs after each change of a file's bytes. */
+function fileState(file: string): string {
+  const stat = fs.statSync(file, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? 'absent' : `${stat.ino} ${stat.size} ${stat.ctimeNs}`;
 }
 
 async function unlessInterrupted(work: Promise<void>, interrupted: AbortSignal): Promise<void> {
