@@ -32,6 +32,8 @@ export type Operation =
 /** Mounts stacked on one rootfs that are taken away; more is somebody's loop. */
 const MAX_STACKED = 64;
 
+const OPTIONS_PAGE_BYTES = 4096;
+
 /** glibc's makedev, taken apart. */
 function deviceText(dev: bigint): string {
   const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
@@ -91,6 +93,8 @@ function mountOverlay(native: Libc, operation: Operation & { kind: 'overlay' }):
     fs.chownSync(upper, root.uid, root.gid);
     fs.chmodSync(upper, root.mode & 0o7777);
     const options = `lowerdir=${lower},upperdir=${escapeOverlayPath(upper)},workdir=${escapeOverlayPath(work)}${xinoOff ? ',xino=off' : ''}`;
+    // The kernel cuts options at one page, and a path that is cut is another path.
+    if (Buffer.byteLength(options) >= OPTIONS_PAGE_BYTES) throw new Failure('INVALID_ARGUMENT', `the directories of ${target} have names too long for the options of an overlay`, { next: 'use shorter container ids without commas' });
     native.mount('overlay', target, 'overlay', 0, options);
   });
   undoing(native, target, () => propagate(native, target));

@@ -38,6 +38,8 @@ export interface Place {
 
 /** A million attached catalogs; each is some 200 bytes of memory in every thread. */
 export const MAX_PLACES = 1 << 20;
+/** The list lies in memory (run_dir): a hostile repository's catalogs at paths of 4 kB each must not fill it. */
+export const MAX_LIST_BYTES = 256 * 1024 * 1024;
 const TWO_32 = 4294967296;
 /** Small inode numbers mean something to programs (1 and 2: the root and our own directory). */
 const INODE_BASE_MIN = 256;
@@ -161,6 +163,7 @@ export class PlaceList {
   #append(line: string): void {
     const end = this.#shared.placeBytes;
     const bytes = Buffer.from(line, 'latin1');
+    if (end + bytes.length > MAX_LIST_BYTES) throw new Failure('RESOURCE_EXHAUSTED', `the index list of this mount has ${end} bytes, the limit is ${MAX_LIST_BYTES}`, { next: 'unmount the repository and mount it again' });
     let written = 0;
     try {
       while (written < bytes.length) written += fs.writeSync(this.#fd, bytes, written, bytes.length - written, end + written);
