@@ -57,6 +57,7 @@ interface Fetched {
 
 const TRUST_CODES: ReadonlySet<Code> = new Set(['MANIFEST_INVALID', 'MANIFEST_OUTDATED', 'WHITELIST_INVALID', 'WHITELIST_EXPIRED', 'CERTIFICATE_INVALID', 'BLACKLISTED'] as const);
 const EMPTY = Buffer.alloc(0);
+const EARLY_CATALOG_BYTES_MAX = 64 << 20;
 const HISTORY_TAG_LIST_MAX = 20;
 
 async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
@@ -202,12 +203,14 @@ export class RevisionSource {
 
   async #verify(manifest: TrustedManifest, manifestBytes: Buffer, whitelist: Buffer, info: Pick<TransferInfo, 'server'>): Promise<Fetched> {
     const { store, config } = this.#world;
+    const need = catalogNeed(manifest.rootHash, manifest.rootSize || null, EMPTY);
     // By its hash the catalog is only bytes; fetched side by side with the certificate, it is used once the chain holds.
-    const catalog = store.ensure(catalogNeed(manifest.rootHash, manifest.rootSize || null, EMPTY));
-    catalog.catch(() => undefined);
+    // Only a small one: nobody has signed yet for what would push everything else out of the cache.
+    const early = manifest.rootSize > 0 && manifest.rootSize <= EARLY_CATALOG_BYTES_MAX ? store.ensure(need) : null;
+    early?.catch(() => undefined);
     const certificate = await store.bytes(certificateNeed(manifest.certificate, config.fqrn));
     const trusted = this.#trust(manifestBytes, whitelist, certificate, info.server);
-    await catalog;
+    await (early ?? store.ensure(need));
     return { trusted, keep: () => this.#remember(trusted, manifestBytes, whitelist) };
   }
 

@@ -263,6 +263,7 @@ export class FileSystemServer {
   /** Answers and writes in one go: the engine has one reply buffer, and after any wait another request's answer is in it. */
   async #answerWhenLocal(engine: Engine, request: Buffer, interrupted: AbortSignal): Promise<void> {
     const fetched = new Map<string, number>();
+    const giveUpAtMs = monotonicMs() + this.#config.requestDeadlineMs;
     let reverified = false;
     for (;;) {
       try {
@@ -274,7 +275,8 @@ export class FileSystemServer {
           const times = (fetched.get(error.need.what) ?? 0) + 1;
           if (times > REFETCH_MAX) throw new Failure('NO_SPACE', `${error.need.what} is evicted from the cache faster than it can be read`, { next: 'raise cache.limit' });
           fetched.set(error.need.what, times);
-          await unlessInterrupted(this.store.ensure(error.need), interrupted);
+          // One deadline for the whole request, however many objects it needs and whoever began to fetch them.
+          await unlessInterrupted(this.store.ensure(error.need), interrupted, giveUpAtMs - monotonicMs(), error.need.what);
           continue;
         }
         // A catalog that cannot be read may be damaged on the disk: then it is fetched again while the request waits.
@@ -481,18 +483,22 @@ function fileState(file: string): string {
   return stat === undefined ? 'absent' : `${stat.ino} ${stat.size} ${stat.ctimeNs}`;
 }
 
-async function unlessInterrupted(work: Promise<void>, interrupted: AbortSignal): Promise<void> {
+/** Waits for `work` until an interrupt or the deadline; the work itself goes on, others may wait for it. */
+async function unlessInterrupted(work: Promise<void>, interrupted: AbortSignal, leftMs: number, what: string): Promise<void> {
+  work.catch(() => undefined);
   if (interrupted.aborted) throw new Failure('CANCELLED', 'interrupted');
   let stop: () => void = () => undefined;
+  let timer: NodeJS.Timeout | undefined;
   const cut = new Promise<never>((_, reject) => {
     stop = () => reject(new Failure('CANCELLED', 'interrupted'));
     interrupted.addEventListener('abort', stop, { once: true });
+    timer = setTimeout(() => reject(new Failure('NETWORK', `${what} did not arrive within the request's deadline`)), Math.max(0, leftMs));
   });
   try {
     await Promise.race([work, cut]);
   } finally {
+    clearTimeout(timer);
     interrupted.removeEventListener('abort', stop);
-    work.catch(() => undefined);
   }
 }
 
