@@ -54,7 +54,7 @@ memory() { # RSS of the server, PSS of keeper and server, kB
 
 mkdir -p "$work/ext4" "$mnt"; : > "$log"
 image=${IMAGE:-$work/image.tar}
-[ -s "$image" ] || mmdebstrap --quiet --variant=standard --include=python3,perl bookworm "$image"
+[ -s "$image" ] || mmdebstrap --quiet --variant=important --include=python3,perl,gcc bookworm "$image"
 truncate -s 3G "$work/ext4.img"; mkfs.ext4 -q "$work/ext4.img"; mount -o loop "$work/ext4.img" "$work/ext4"
 mkdir "$tree"; tar -C "$tree" -xpf "$image"
 [ -d "$work/storage" ] || { "$cli" repo create "$fqrn" --storage "$work/storage" --keys "$work/keys" > /dev/null; "$cli" publish "tar:$image" "$fqrn" --storage "$work/storage" --keys "$work/keys" --to /image > /dev/null; }
