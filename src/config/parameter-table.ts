@@ -116,7 +116,7 @@ export const PARAMETERS: readonly ParameterRow[] = [
 
   // The process
   ignored('CVMFS_MEMCACHE_SIZE', 'memory does not grow with the files used'),
-  ignored('CVMFS_NFILES', '`limits.open_files`'),
+  ignored('CVMFS_NFILES', 'a server takes the hard limit of open files'),
   ignored('CVMFS_CATALOG_WATERMARK', 'catalogs are bounded by the open file limit'),
   ignored('CVMFS_USER', '`server_user`'),
   ignored('CVMFS_OOM_SCORE_ADJ', 'the keeper sets it'),

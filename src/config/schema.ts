@@ -110,8 +110,6 @@ export const FUSE = {
 };
 
 export const LIMITS = {
-  openFiles: setting('open_files', type.integer(1024, 1_048_576), 65_536),
-  maxMounts: setting('max_mounts', type.integer(1, 10_000), 256),
   maxRequestBytes: setting('max_request', type.size, 4_000_000),
 };
 
