@@ -12,6 +12,8 @@ mkdir -p "$out"
 } > "$out/README.md"
 "$top/test/bench/fs.sh" "$out/fs.jsonl"
 { echo; echo '## A mounted image beside the same tree on ext4'; echo; python3 "$top/test/bench/summary.py" "$out/fs.jsonl"; } >> "$out/README.md"
+# what the image left to be written to the disk would be waited for by the service's database
+sync; sleep 5
 node "$top/test/bench/provision.js" "$out/provision.jsonl"
 { echo; echo '## Provision'; echo; cat "$out/provision.jsonl"; } >> "$out/README.md"
 if [ -n "${FIXTURES:-}" ]; then
