@@ -9,7 +9,6 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import { Failure } from '../../error';
 import { ObjectCache } from '../../cache/object-cache';
@@ -18,7 +17,6 @@ import type { RepositoryConfig } from '../../config/repository-config';
 import { entryTotal } from '../../cvmfs/statistics';
 import { formatHash } from '../../cvmfs/hash';
 import type { Logger } from '../../log/logger';
-import { catalogNeed } from '../../repository/catalog-set';
 import { LiveRevision } from '../../repository/live-revision';
 import { Missing } from '../../repository/missing';
 import type { ObjectNeed } from '../../repository/missing';
@@ -34,15 +32,20 @@ import { createTransfer } from '../../transfer/transfer';
 import type { Transfer } from '../../transfer/transfer';
 import type { Negotiated } from '../kernel/init';
 import { Op, invalidateRootNotification, readHeader, resendNotification, IN_HEADER_BYTES } from '../kernel/protocol';
+import { CatalogRepair } from './catalog-repair';
 import { Engine } from './engine';
 import type { Envelope } from './envelope';
 import { FUSE_FD, INDEX_FD } from './envelope';
 import { MagicXattrs, statfsReply } from './magic-xattrs';
+import { mountFacts } from './mount-facts';
+import type { FactsWorld } from './mount-facts';
 import { Prefetch } from './prefetch';
 import { writeReply } from './reader-worker';
 import type { ReaderMessage, ReaderSetup } from './reader-worker';
+import { SeenFailures } from './seen-failures';
 import { openThreadTree } from './thread-tree';
 import type { ThreadTree } from './thread-tree';
+import { Upkeep } from './upkeep';
 import { WaitingRequests } from './waiting-requests';
 
 const EIO = os.constants.errno.EIO;
@@ -54,8 +57,6 @@ const UPKEEP_MS = 1_000;
 const TRIM_MS = 10_000;
 /** An object that is fetched and gone again this often for one request is being evicted under its reader. */
 const REFETCH_MAX = 3;
-const SOUND_MS = 10_000;
-const RECENT_FAILURES_KEPT = 20;
 const OPCODES = 64;
 
 export interface ServerWorld {
@@ -71,13 +72,6 @@ export interface ServerWorld {
 
 const serveParams = z.strictObject({ negotiated: z.strictObject({ minor: z.number(), flags: z.string(), resend: z.boolean() }), resend: z.boolean() });
 
-/** One error that a reader of the mount has seen. */
-interface SeenFailure {
-  readonly at: number;
-  readonly path: string;
-  readonly message: string;
-}
-
 export class FileSystemServer {
   readonly #envelope: Envelope;
   readonly #config: RepositoryConfig;
@@ -88,21 +82,16 @@ export class FileSystemServer {
   readonly #waiting = new WaitingRequests();
   readonly #taken = new SharedArrayBuffer(OPCODES * 4);
   readonly #startedAt = Date.now();
+  readonly #seen = new SeenFailures();
+  readonly #repair: CatalogRepair;
+  readonly #upkeep: Upkeep;
   readonly store: ObjectStore;
   readonly live: LiveRevision;
   readonly views: Views;
   readonly walker: Walker;
   readonly prefetch: Prefetch;
   #engine: Engine | null = null;
-  #ioErrors = 0;
-  #seen: SeenFailure[] = [];
-  #touched = new Set<string>();
-  #repairing: Promise<boolean> | null = null;
-  /** Catalogs that were verified a moment ago, with the state that their files had. */
-  readonly #sound = new LRUCache<string, string>({ max: 1_024, ttl: SOUND_MS });
   #serving = false;
-  /** As the cache's index has it; null before the first look. */
-  #reachable: boolean | null = null;
 
   private constructor(envelope: Envelope, world: ServerWorld, cache: ObjectCache, transfer: Transfer, thread: ThreadTree) {
     this.#envelope = envelope;
@@ -132,6 +121,8 @@ export class FileSystemServer {
     this.walker = new Walker({ catalogs, store: this.store, fqrn: config.fqrn });
     this.views = new Views({ fqrn: config.fqrn, walker: this.walker, store: this.store, catalogs, places, cache, log });
     this.prefetch = new Prefetch({ catalogs, store: this.store, cache, log });
+    this.#repair = new CatalogRepair(config.fqrn, thread, this.store, cache, log);
+    this.#upkeep = new Upkeep({ fqrn: config.fqrn, thread, cache, live: this.live, views: this.views, log, die: world.die });
   }
 
   /** Opens everything and has a revision to show; serves nothing yet. The caller holds the lock on the index list. */
@@ -174,7 +165,7 @@ export class FileSystemServer {
     this.#serving = true;
     const noOpendir = (BigInt((negotiated as Negotiated).flags) & NO_OPENDIR_SUPPORT) !== 0n;
     const { tree, shared } = this.#thread;
-    const magic = new MagicXattrs(this.#facts(), tree, this.#config.magicXattrs);
+    const magic = new MagicXattrs(mountFacts(this.#factsWorld()), tree, this.#config.magicXattrs);
     this.#engine = new Engine({
       tree,
       shared,
@@ -193,7 +184,7 @@ export class FileSystemServer {
     });
     if (resend) fs.writeSync(FUSE_FD, resendNotification());
     for (let i = 0; i < this.#config.readers; i++) this.#startReader(i, noOpendir, !resend);
-    setInterval(() => void this.#upkeep(), UPKEEP_MS).unref();
+    setInterval(() => void this.#upkeep.run(), UPKEEP_MS).unref();
     // malloc keeps what start-up and bursts needed: some 20 MiB a server.
     setInterval(() => this.#world.trimMemory(), TRIM_MS).unref();
     return { readers: this.#config.readers };
@@ -223,7 +214,7 @@ export class FileSystemServer {
         void this.answer(Buffer.from(message.request.buffer, message.request.byteOffset, message.request.byteLength));
         return;
       case 'touched':
-        for (const name of message.names) this.#touched.add(name);
+        this.#upkeep.touched(message.names);
         return;
       case 'broken':
         this.#world.log.error('a reader worker met a fault of ours', { error: Failure.fromJSON(message.failure) });
@@ -282,42 +273,16 @@ export class FileSystemServer {
         // A catalog that cannot be read may be damaged on the disk: then it is fetched again while the request waits.
         if (error instanceof Failure && error.code === 'CATALOG_INVALID' && !reverified) {
           reverified = true;
-          if (await this.#repairCatalogs()) continue;
+          if (await this.#repair.run()) continue;
         }
         throw error;
       }
     }
   }
 
-  /** Verifies the catalogs in use; true when one was damaged and has been removed. One pass for all who ask meanwhile. */
-  #repairCatalogs(): Promise<boolean> {
-    this.#repairing ??= this.#verifyCatalogs().finally(() => (this.#repairing = null));
-    return this.#repairing;
-  }
-
-  async #verifyCatalogs(): Promise<boolean> {
-    let repaired = false;
-    for (const place of this.#thread.places.all().slice(-256)) {
-      const need = catalogNeed(place.catalog, null, place.mountPath);
-      if (!this.store.isLocal(need)) continue;
-      // A catalog may be sound and its publisher hostile: whoever reads it again and again does not have it hashed each time.
-      const state = fileState(this.#cache.file(need));
-      if (this.#sound.get(place.catalogText) === state) continue;
-      if (!(await this.store.wasDamaged(need))) {
-        this.#sound.set(place.catalogText, state);
-        continue;
-      }
-      this.#world.log.warn('a damaged catalog was removed from the cache and is fetched again', { repository: this.#config.fqrn, catalog: place.catalogText });
-      repaired = true;
-    }
-    if (repaired) this.#thread.catalogs.close();
-    return repaired;
-  }
-
   #note(node: NodeId, failure: Failure): void {
     const where = this.#thread.tree.describe(node);
-    this.#ioErrors += 1;
-    this.#seen = [...this.#seen.slice(1 - RECENT_FAILURES_KEPT), { at: Date.now(), path: where, message: failure.message }];
+    this.#seen.add(where, failure.message);
     this.#world.log.error('a reader got EIO', { repository: this.#config.fqrn, path: where, error: failure });
   }
 
@@ -346,44 +311,9 @@ export class FileSystemServer {
     }
   }
 
-  async #upkeep(): Promise<void> {
-    // Those that calls on the control socket have pushed out; requests of the kernel that come here are rare.
-    this.#thread.catalogs.closeRetired();
-    try {
-      await this.views.pinAttached();
-      for (const name of this.#thread.objects.drainTouched()) this.#touched.add(name);
-      await this.#noteReachable();
-      if (this.#touched.size === 0) return;
-      const names = [...this.#touched];
-      this.#touched.clear();
-      this.#cache.touch(names);
-      // What containers read is evicted last; which of the mount's readers are containers cannot be told apart.
-      if (this.views.holders().length > 0) await this.#cache.use(this.#user, names);
-    } catch (error) {
-      const failure = Failure.from(error);
-      this.#world.log.warn('upkeep', { error: failure });
-      // The cache's index was set aside: a new process opens it anew (cache/object-cache.ts).
-      if (failure.code === 'STATE_DAMAGED') this.#world.die(failure.message);
-    }
-  }
-
-  /** Owner, in the cache's index, of what containers on this repository have read; by name, so that it outlives a mount. */
-  get #user(): string {
-    return `use/${this.#config.fqrn}`;
-  }
-
-  /** While no server answers, nothing that containers read is evicted: a running program would lose its pages for good. */
-  async #noteReachable(): Promise<void> {
-    const reachable = this.live.lastError === null;
-    if (reachable === this.#reachable) return;
-    await this.#cache.setReachable(this.#user, reachable);
-    this.#reachable = reachable;
-  }
-
-  /** What no container needs any more goes from the cache. What was noted as used while there were some is used no longer. */
-  async prune(): Promise<{ readonly freedBytes: number }> {
-    if (this.views.holders().length === 0) await this.#cache.dropOwner(this.#user);
-    return this.#cache.prune();
+  /** What no container needs any more goes from the cache. */
+  prune(): Promise<{ readonly freedBytes: number }> {
+    return this.#upkeep.prune();
   }
 
   get cache(): ObjectCache {
@@ -412,8 +342,8 @@ export class FileSystemServer {
       objects: this.store.counters,
       cache: { usedBytes: usage.bytes, limitBytes: usage.limitBytes, pinnedBytes: usage.pinnedBytes },
       views: this.views.holders().map(({ view, holder }) => ({ view, holder })),
-      ioErrors: this.#ioErrors,
-      recentErrors: this.#seen,
+      ioErrors: this.#seen.count,
+      recentErrors: this.#seen.recent,
       requests: this.#requestCounts(),
       warnings: this.live.warnings(),
     };
@@ -424,63 +354,9 @@ export class FileSystemServer {
     return Object.fromEntries(Object.entries(Op).flatMap(([name, opcode]) => (counts[opcode]! > 0 ? [[name, counts[opcode]!]] : [])));
   }
 
-  #facts(): ConstructorParameters<typeof MagicXattrs>[0] {
-    const config = this.#config;
-    const status = (): ReturnType<Transfer['status']> => this.#transfer.status();
-    const groups = (list: readonly (readonly string[])[]): string => list.map((group) => group.join('|')).join(';');
-    const minutes = (ms: number): number => Math.floor(ms / 60_000);
-    return {
-      fqrn: config.fqrn,
-      revision: () => this.live.current.revision,
-      rootHash: () => this.rootHash(),
-      tag: config.fixed.kind === 'tag' ? config.fixed.name : '',
-      expiresMinutes: () => (this.live.isFixed ? null : minutes(this.#thread.shared.liveRemainingMs(monotonicMs()))),
-      host: () => status().server,
-      hostList: () => config.servers.join(';'),
-      externalHost: () => config.externalServers[0] ?? '',
-      externalUrl: (file) => (config.externalServers.length === 0 ? null : `${config.externalServers[0]}${file}`),
-      proxy: () => status().proxy,
-      proxyList: () => groups(status().proxies),
-      externalProxyList: () => groups(config.externalProxyGroups.map((group) => group.map((proxy) => proxy.replace(/\/\/[^@/]*@/, '//')))),
-      timeoutSeconds: Math.round(config.timeoutMs / 1000),
-      timeoutDirectSeconds: Math.round(config.timeoutDirectMs / 1000),
-      version: this.#world.version,
-      uptimeMinutes: () => minutes(Date.now() - this.#startedAt),
-      maxFd: () => openFileLimit(),
-      usedFd: () => fs.readdirSync('/proc/self/fd').length,
-      largestInode: () => String(this.#thread.places.all().length),
-      openCatalogs: () => this.#thread.catalogs.openCount,
-      downloads: () => this.store.counters.fetched,
-      ioErrors: () => this.#ioErrors,
-      lastIoErrorAt: () => Math.floor((this.#seen[this.#seen.length - 1]?.at ?? 0) / 1000),
-      receivedBytes: () => status().counters.bytes,
-      speedKilobytesPerSecond: () => Math.floor(status().counters.bytes / 1024 / Math.max(1, (Date.now() - this.#startedAt) / 1000)),
-      hitRatePercent: () => this.#hitRate(),
-      publicKeys: config.publicKeys.join(''),
-      metainfo: () => this.#metainfo(),
-      lastLogLines: () => this.#seen.map((one) => `${new Date(one.at).toISOString()} ${one.path}: ${one.message}\n`).join(''),
-      isCached: (node) => this.#thread.tree.filePlan(node).parts.every((part) => this.store.isLocal(part.need)),
-    };
+  #factsWorld(): FactsWorld {
+    return { config: this.#config, version: this.#world.version, startedAt: this.#startedAt, live: this.live, store: this.store, transfer: this.#transfer, thread: this.#thread, seen: this.#seen, taken: new Uint32Array(this.#taken) };
   }
-
-  /** Fetched when it is asked for the first time: throws `Missing` until it is there. */
-  #metainfo(): string {
-    const { metainfo } = this.live.current;
-    if (metainfo === null) return 'metainfo not available';
-    return this.store.text({ hash: metainfo, kind: 'metainfo', compression: 'zlib', plainSize: null, what: `metainfo of ${this.#config.fqrn}` });
-  }
-
-  #hitRate(): number {
-    const counts = new Uint32Array(this.#taken);
-    const reads = counts[Op.READ]!;
-    return reads === 0 ? 100 : Math.floor((Math.max(0, reads - this.store.counters.fetched) * 100) / reads);
-  }
-}
-
-/** Differs after each change of a file's bytes. */
-function fileState(file: string): string {
-  const stat = fs.statSync(file, { bigint: true, throwIfNoEntry: false });
-  return stat === undefined ? 'absent' : `${stat.ino} ${stat.size} ${stat.ctimeNs}`;
 }
 
 /** Waits for `work` until an interrupt or the deadline; the work itself goes on, others may wait for it. */
@@ -500,9 +376,4 @@ async function unlessInterrupted(work: Promise<void>, interrupted: AbortSignal, 
     clearTimeout(timer);
     interrupted.removeEventListener('abort', stop);
   }
-}
-
-function openFileLimit(): number {
-  const line = fs.readFileSync('/proc/self/limits', 'latin1').split('\n').find((one) => one.startsWith('Max open files'));
-  return Number(line?.split(/\s{2,}/)[1] ?? 0);
 }
