@@ -88,7 +88,7 @@ function cstring(text: Buffer | string): Buffer {
   return Buffer.concat([bytes, nul]);
 }
 
-function errnoName(number: number): string {
+export function errnoName(number: number): string {
   for (const [name, value] of Object.entries(os.constants.errno)) if (value === number) return name;
   return `errno ${number}`;
 }
