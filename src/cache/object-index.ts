@@ -122,9 +122,10 @@ export class ObjectIndex {
       db = new Database(file, { fileMustExist: true, timeout: options.busyTimeoutMs ?? 10_000 });
       db.pragma('journal_mode = WAL');
       db.pragma('synchronous = NORMAL');
-      // The write-ahead log counts as disk used and is in no total, so it is kept small.
-      db.pragma('wal_autocheckpoint = 256');
-      db.pragma('journal_size_limit = 1048576');
+      // The write-ahead log counts as disk used and is in no total, so it is kept small; each checkpoint waits for the
+      // disk, and names are random: of 256 pages most are written for one object alone.
+      db.pragma('wal_autocheckpoint = 1024');
+      db.pragma('journal_size_limit = 4194304');
       const opened = db;
       opened.transaction(() => {
         if (opened.pragma('user_version', { simple: true }) === 0) opened.exec(SCHEMA);

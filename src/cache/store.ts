@@ -44,7 +44,9 @@ export interface PreparedObject extends ObjectRecord {
 
 export interface SmallObject extends CacheKey, UnpackLimits {
   readonly name: string;
+  /** As the repository stores it; or, when `checked`, the plain bytes that these have been checked and unpacked to. */
   readonly stored: Uint8Array;
+  readonly checked?: boolean;
   readonly limitBytes: number;
 }
 
@@ -81,16 +83,17 @@ export function publishObjects(context: StoreContext, prepared: readonly Prepare
 export function storeBatch(context: StoreContext, objects: readonly SmallObject[], now: number): StoreResult[] {
   const results = new Array<StoreResult>(objects.length);
   const prepared = new Map<number, PreparedObject>();
+  let stored: ReadonlySet<string> = new Set();
   try {
     objects.forEach((object, at) => {
       try {
-        prepared.set(at, writeTemp(context, object, unpackSmall(object, object.stored, object)));
+        prepared.set(at, writeTemp(context, object, object.checked === true ? object.stored : unpackSmall(object, object.stored, object)));
       } catch (error) {
         const failure = Failure.from(error, `object ${object.name}`);
         results[at] = failure.code === 'NO_SPACE' ? { needBytes: chargedBytes(object.plainSize ?? object.stored.length), full: true } : { failure };
       }
     });
-    const stored = publishObjects(context, [...prepared.values()], now);
+    stored = publishObjects(context, [...prepared.values()], now);
     for (const [at, object] of prepared) {
       results[at] = stored.has(object.name) ? { plainSize: object.length } : { needBytes: chargedBytes(object.length), full: false };
     }
@@ -100,13 +103,12 @@ export function storeBatch(context: StoreContext, objects: readonly SmallObject[
       results[at] ??= failure.code === 'NO_SPACE' ? { needBytes: chargedBytes(object.length), full: true } : { failure };
     }
   } finally {
-    // What was renamed is gone from there already.
-    for (const object of prepared.values()) fs.rmSync(object.temp, { force: true });
+    for (const object of prepared.values()) if (!stored.has(object.name)) fs.rmSync(object.temp, { force: true });
   }
   return results;
 }
 
-function writeTemp(context: StoreContext, object: SmallObject, plain: Buffer): PreparedObject {
+function writeTemp(context: StoreContext, object: SmallObject, plain: Uint8Array): PreparedObject {
   const temp = context.temps.create();
   try {
     context.step?.('temp made');

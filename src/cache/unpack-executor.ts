@@ -10,6 +10,7 @@ import { Worker } from 'node:worker_threads';
 import { Failure } from '../error';
 import { ObjectIndex } from './object-index';
 import { storeBatch } from './store';
+import { parseObjectName } from './object-name';
 import type { SmallObject, StoreContext, StoreResult } from './store';
 import { TempFiles } from './temp-file';
 
@@ -28,7 +29,8 @@ export interface WorkerContext {
 /** All bytes of a batch in one buffer that changes hands, instead of a copy for each object. */
 export interface BatchMessage {
   readonly bytes: ArrayBuffer;
-  readonly objects: ReadonlyArray<Omit<SmallObject, 'stored'> & { readonly at: number; readonly length: number }>;
+  /** Hash and compression are in the name: a `Buffer` would travel with the whole pool that it is a piece of. */
+  readonly objects: ReadonlyArray<Omit<SmallObject, 'stored' | 'hash' | 'compression'> & { readonly at: number; readonly length: number }>;
   readonly now: number;
 }
 
@@ -70,11 +72,11 @@ export class ThreadExecutor implements BatchExecutor {
     const total = objects.reduce((sum, object) => sum + object.stored.length, 0);
     const bytes = new Uint8Array(total);
     let at = 0;
-    const described = objects.map(({ stored, name, hash, compression, plainSize, maxPlainBytes, limitBytes }) => {
+    const described = objects.map(({ stored, checked, name, plainSize, maxPlainBytes, limitBytes }) => {
       bytes.set(stored, at);
       const from = at;
       at += stored.length;
-      return { name, hash, compression, plainSize, maxPlainBytes, limitBytes, at: from, length: stored.length };
+      return { name, plainSize, maxPlainBytes, limitBytes, at: from, length: stored.length, ...(checked === true ? { checked } : {}) };
     });
     const message: BatchMessage = { bytes: bytes.buffer, objects: described, now };
     return new Promise((resolve, reject) => {
@@ -114,12 +116,7 @@ export function createBatchHandler(workerContext: WorkerContext): (message: Batc
   const { dir, generation } = workerContext;
   const context: StoreContext = { dir, generation, index: ObjectIndex.open(`${dir}/index.db`), temps: new TempFiles(`${dir}/txn`) };
   return (message) => {
-    const objects = message.objects.map(({ at, length, hash, ...rest }) => ({
-      ...rest,
-      // A Buffer arrives as a plain Uint8Array.
-      hash: { algorithm: hash.algorithm, digest: Buffer.from(hash.digest) },
-      stored: new Uint8Array(message.bytes, at, length),
-    }));
+    const objects = message.objects.map(({ at, length, ...rest }) => ({ ...rest, ...parseObjectName(rest.name)!, stored: new Uint8Array(message.bytes, at, length) }));
     return storeBatch(context, objects, message.now).map((result) => ('failure' in result ? { failure: result.failure.toJSON() } : result));
   };
 }

@@ -24,6 +24,9 @@ export interface UnpackLimits {
   readonly maxPlainBytes: number;
 }
 
+/** With the whole size in one piece nothing is put together afterwards; a size that is only claimed costs no more than this. */
+const INFLATE_CHUNK_BYTES_MAX = 1 << 20;
+
 type Reason = 'hash' | 'content' | 'stream';
 
 /** What a plain body turned out to be. */
@@ -107,7 +110,8 @@ function inflate(id: CacheKey, stored: Uint8Array, limits: UnpackLimits): Buffer
   const most = Math.min(limits.plainSize ?? Infinity, limits.maxPlainBytes);
   try {
     // One byte more than is allowed, so that a body which is too long shows itself; `info` tells where the stream ended.
-    const { buffer, engine } = zlib.inflateSync(stored, { maxOutputLength: most + 1, info: true }) as unknown as { buffer: Buffer; engine: zlib.Inflate };
+    const chunkSize = Math.max(64, Math.min(most + 1, INFLATE_CHUNK_BYTES_MAX));
+    const { buffer, engine } = zlib.inflateSync(stored, { maxOutputLength: most + 1, chunkSize, info: true }) as unknown as { buffer: Buffer; engine: zlib.Inflate };
     if (engine.bytesWritten !== stored.length) throw trailing(id, 'content');
     return buffer;
   } catch (error) {
