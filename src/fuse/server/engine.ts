@@ -8,18 +8,17 @@
  *   Failure      the reader gets its errno
  */
 import { constants } from 'node:os';
-import { Failure } from '../../error';
-import type { Tree, Lifetime } from '../../repository/tree';
+import type { Lifetime } from '../../repository/tree';
 import { isRoot, isViews } from '../../repository/node-id';
 import type { NodeId } from '../../repository/node-id';
-import type { ObjectNeed } from '../../repository/missing';
-import { parseXattrs } from '../../cvmfs/xattr-blob';
-import type { SharedState } from '../../repository/shared-state';
 import { ATTR_REPLY_BYTES, ENTRY_BYTES, writeAttrReply, writeEntry, writeNegativeEntry } from '../kernel/attributes';
 import type { Validity } from '../kernel/attributes';
 import { direntBytes, writeDirent } from '../kernel/directory';
 import { IN_HEADER_BYTES, MAX_READ_BYTES, Op, OUT_HEADER_BYTES, readHeader, readName, writeReplyHeader } from '../kernel/protocol';
 import type { RequestHeader } from '../kernel/protocol';
+import { AskMain } from '../file-system';
+import { RepositoryFileSystem } from './repository-file-system';
+import type { FileSystemWorld } from './repository-file-system';
 
 const { ENODATA, ENOSYS, ERANGE, ENAMETOOLONG, EROFS } = constants.errno;
 
@@ -30,51 +29,23 @@ const TWO_32 = 4294967296;
 const DOT = Buffer.from('.');
 const DOT_DOT = Buffer.from('..');
 
-/** The engine of a reader worker came to something that only the main thread can answer. */
-export class AskMain extends Error {}
-
-/** Reads object bytes that are local; throws `Missing` otherwise. Returns the bytes read, fewer only at the object's end. */
-export interface ObjectBytes {
-  read(need: ObjectNeed, into: Buffer, at: number, offset: number, length: number): number;
-}
-
-/** What only the main thread knows. */
-export interface MainKnowledge {
-  /** The attribute's value; null: not a magic attribute, or not one of this node. */
-  magicXattr(node: NodeId, name: string): Buffer | null;
-  /** Names of magic attributes that a listing of the node shows to this user. */
-  magicNames(node: NodeId, uid: number): readonly string[];
-  /** 80 bytes of kstatfs. */
-  statfs(): Buffer;
-}
-
-export interface EngineWorld {
-  readonly tree: Tree;
-  readonly objects: ObjectBytes;
-  readonly shared: SharedState;
+export interface EngineWorld extends FileSystemWorld {
   readonly now: () => number;
   /** True when the kernel accepts ENOSYS for OPENDIR (7.29); else every OPENDIR is answered. */
   readonly noOpendir: boolean;
-  /** True when listings of every node show magic attributes, not only the root's. */
-  readonly magicEverywhere: boolean;
-  /** Null on reader workers. */
-  readonly main: MainKnowledge | null;
-}
-
-/** True for names that only the main thread can tell magic from stored (spec 5.7). */
-function maybeMagic(name: Buffer): boolean {
-  return name.subarray(0, 5).toString('latin1') === 'user.' || name.subarray(0, 8).toString('latin1') === 'xfsroot.';
 }
 
 export class Engine {
   /** The reply of the last `answer`; its first bytes up to the length returned are to be written to the device. */
   readonly reply = Buffer.alloc(OUT_HEADER_BYTES + MAX_READ_BYTES);
   readonly #world: EngineWorld;
+  readonly #files: RepositoryFileSystem;
   /** What was left of the live tree's time before this request looked at the live tree (see SharedState.setLive). */
   #liveMs = 0;
 
   constructor(world: EngineWorld) {
     this.#world = world;
+    this.#files = new RepositoryFileSystem(world);
   }
 
   /** Answers one request. Returns the reply's length in `reply`, 0 when the kernel expects none. */
@@ -99,7 +70,7 @@ export class Engine {
       case Op.LISTXATTR:
         return this.#listxattr(header, node, request);
       case Op.STATFS:
-        return this.#bytes(header, this.#main().statfs());
+        return this.#bytes(header, this.#files.statfs());
       case Op.FORGET:
       case Op.BATCH_FORGET:
         return 0;
@@ -125,11 +96,6 @@ export class Engine {
   /** Puts an errno into `reply`. */
   fail(request: Buffer, errno: number): number {
     return this.#error(readHeader(request), errno);
-  }
-
-  #main(): MainKnowledge {
-    if (this.#world.main === null) throw new AskMain();
-    return this.#world.main;
   }
 
   #error(header: RequestHeader, errno: number): number {
@@ -173,17 +139,7 @@ export class Engine {
   #read(header: RequestHeader, node: NodeId, request: Buffer): number {
     const offset = request.readUInt32LE(IN_HEADER_BYTES + 8) + request.readUInt32LE(IN_HEADER_BYTES + 12) * TWO_32;
     const wanted = Math.min(request.readUInt32LE(IN_HEADER_BYTES + 16), MAX_READ_BYTES);
-    const plan = this.#world.tree.filePlan(node);
-    const end = Math.min(plan.size, offset + wanted);
-    let at = offset;
-    for (let i = firstPart(plan.parts, offset); at < end; i++) {
-      const part = plan.parts[i]!;
-      const length = Math.min(end, part.offset + part.size) - at;
-      const got = this.#world.objects.read(part.need, this.reply, OUT_HEADER_BYTES + (at - offset), at - part.offset, length);
-      if (got !== length) throw new Failure('OBJECT_CORRUPT', `${part.need.what}: the local object is shorter than its row says`);
-      at += length;
-    }
-    return this.#done(header, Math.max(0, end - offset));
+    return this.#done(header, this.#files.read(node, this.reply, OUT_HEADER_BYTES, offset, wanted));
   }
 
   /**
@@ -240,23 +196,15 @@ export class Engine {
   #getxattr(header: RequestHeader, node: NodeId, request: Buffer): number {
     const size = request.readUInt32LE(IN_HEADER_BYTES);
     const name = readName(request, IN_HEADER_BYTES + 8);
-    const magic = maybeMagic(name) ? this.#main().magicXattr(node, name.toString('latin1')) : null;
-    const value = magic ?? this.#storedXattrs(node).find((attribute) => attribute.name.equals(name))?.value;
+    const value = this.#files.xattr(node, name);
     if (value === undefined) return this.#error(header, ENODATA);
     return this.#sized(header, size, value);
   }
 
   #listxattr(header: RequestHeader, node: NodeId, request: Buffer): number {
     const size = request.readUInt32LE(IN_HEADER_BYTES);
-    const magic = isRoot(node) || this.#world.magicEverywhere ? this.#main().magicNames(node, header.uid) : [];
-    const names = [...this.#storedXattrs(node).map((attribute) => attribute.name), ...magic.map((name) => Buffer.from(name))];
+    const names = this.#files.xattrNames(node, header.uid);
     return this.#sized(header, size, Buffer.concat(names.flatMap((name) => [name, Buffer.from([0])])));
-  }
-
-  #storedXattrs(node: NodeId): ReadonlyArray<{ readonly name: Buffer; readonly value: Buffer }> {
-    if (node.index === 0 && !isRoot(node)) return [];
-    const blob = this.#world.tree.entry(node).entry.xattrs;
-    return blob === null ? [] : parseXattrs(blob);
   }
 
   /** Attribute replies: with size 0 the caller asks how long the value is. */
@@ -268,18 +216,6 @@ export class Engine {
     }
     return value.length > size ? this.#error(header, ERANGE) : this.#bytes(header, value);
   }
-}
-
-/** Index of the part that holds `offset`. */
-function firstPart(parts: ReadonlyArray<{ readonly offset: number; readonly size: number }>, offset: number): number {
-  let low = 0;
-  let high = parts.length - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >>> 1;
-    if (parts[middle]!.offset <= offset) low = middle;
-    else high = middle - 1;
-  }
-  return low;
 }
 
 /** Requests that would change something; the mount is read-only, so the kernel sends none of them. */

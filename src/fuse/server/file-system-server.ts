@@ -33,6 +33,7 @@ import type { Transfer } from '../../transfer/transfer';
 import type { Negotiated } from '../kernel/init';
 import { Op, invalidateRootNotification, readHeader, resendNotification, IN_HEADER_BYTES } from '../kernel/protocol';
 import { CatalogRepair } from './catalog-repair';
+import type { FileSystem } from '../file-system';
 import { Engine } from './engine';
 import type { Envelope } from './envelope';
 import { FUSE_FD, INDEX_FD } from './envelope';
@@ -42,6 +43,8 @@ import type { FactsWorld } from './mount-facts';
 import { Prefetch } from './prefetch';
 import { writeReply } from './reader-worker';
 import type { ReaderMessage, ReaderSetup } from './reader-worker';
+import { RepositoryFileSystem } from './repository-file-system';
+import type { FileSystemWorld } from './repository-file-system';
 import { SeenFailures } from './seen-failures';
 import { openThreadTree } from './thread-tree';
 import type { ThreadTree } from './thread-tree';
@@ -92,6 +95,7 @@ export class FileSystemServer {
   readonly prefetch: Prefetch;
   #engine: Engine | null = null;
   #serving = false;
+  #driverWarnings: () => readonly string[] = () => [];
 
   private constructor(envelope: Envelope, world: ServerWorld, cache: ObjectCache, transfer: Transfer, thread: ThreadTree) {
     this.#envelope = envelope;
@@ -164,13 +168,33 @@ export class FileSystemServer {
     if (this.#serving) throw new Failure('FAILED_PRECONDITION', 'this file system server serves already');
     this.#serving = true;
     const noOpendir = (BigInt((negotiated as Negotiated).flags) & NO_OPENDIR_SUPPORT) !== 0n;
+    this.#engine = new Engine({ ...this.#files(), now: monotonicMs, noOpendir });
+    if (resend) fs.writeSync(FUSE_FD, resendNotification());
+    for (let i = 0; i < this.#config.readers; i++) this.#startReader(i, noOpendir, !resend);
+    this.#beginUpkeep();
+    return { readers: this.#config.readers };
+  }
+
+  /** Serves through a driver that is given the kernel's requests by somebody else; no thread of this server reads any. */
+  serveDriver(driver: { readonly warnings: () => readonly string[] }): FileSystem {
+    this.#driverWarnings = driver.warnings;
+    this.#beginUpkeep();
+    return new RepositoryFileSystem(this.#files());
+  }
+
+  #beginUpkeep(): void {
+    setInterval(() => void this.#upkeep.run(), UPKEEP_MS).unref();
+    // malloc keeps what start-up and bursts needed: some 20 MiB a server.
+    setInterval(() => this.#world.trimMemory(), TRIM_MS).unref();
+  }
+
+  /** The file system as the main thread sees it. */
+  #files(): FileSystemWorld {
     const { tree, shared } = this.#thread;
     const magic = new MagicXattrs(mountFacts(this.#factsWorld()), tree, this.#config.magicXattrs);
-    this.#engine = new Engine({
+    return {
       tree,
       shared,
-      now: monotonicMs,
-      noOpendir,
       magicEverywhere: this.#config.magicXattrs === 'always',
       objects: this.store,
       main: {
@@ -181,13 +205,7 @@ export class FileSystemServer {
           return statfsReply(usage.limitBytes, usage.bytes, entryTotal(tree.catalogOf(tree.livePlace()).statistics()));
         },
       },
-    });
-    if (resend) fs.writeSync(FUSE_FD, resendNotification());
-    for (let i = 0; i < this.#config.readers; i++) this.#startReader(i, noOpendir, !resend);
-    setInterval(() => void this.#upkeep.run(), UPKEEP_MS).unref();
-    // malloc keeps what start-up and bursts needed: some 20 MiB a server.
-    setInterval(() => this.#world.trimMemory(), TRIM_MS).unref();
-    return { readers: this.#config.readers };
+    };
   }
 
   #startReader(i: number, noOpendir: boolean, warmUp: boolean): void {
@@ -236,11 +254,15 @@ export class FileSystemServer {
     }
     const node: NodeId = { index: header.index, rowid: header.rowid };
     try {
-      await this.#waiting.during(header.unique.toString('hex'), header.pid, (interrupted) => this.#answerWhenLocal(engine, request, interrupted));
+      // Answers and writes in one go: the engine has one reply buffer, and after any wait another request's answer is in it.
+      const answer = (): void => {
+        const length = engine.answer(request);
+        if (length > 0) writeReply(FUSE_FD, engine.reply, length);
+      };
+      await this.#waiting.during(header.unique.toString('hex'), header.pid, (interrupted) => this.whenLocal(answer, interrupted));
     } catch (error) {
       const failure = Failure.from(error);
-      const errno = failure.code === 'CANCELLED' ? EINTR : failure.code === 'NOT_FOUND' || failure.code === 'NOT_A_DIRECTORY' || failure.code === 'INVALID_ARGUMENT' ? failure.errno : EIO;
-      if (errno === EIO) this.#note(node, failure);
+      const errno = this.errnoOf(failure, () => this.#thread.tree.describe(node));
       try {
         writeReply(FUSE_FD, engine.reply, engine.fail(request, errno));
       } catch (writeError) {
@@ -251,16 +273,17 @@ export class FileSystemServer {
     }
   }
 
-  /** Answers and writes in one go: the engine has one reply buffer, and after any wait another request's answer is in it. */
-  async #answerWhenLocal(engine: Engine, request: Buffer, interrupted: AbortSignal): Promise<void> {
+  /**
+   * Does `work`, which asks a file system (file-system.ts), as often as something has to be fetched for it first. What it
+   * throws at last is the reader's answer.
+   */
+  async whenLocal<T>(work: () => T, interrupted: AbortSignal = new AbortController().signal): Promise<T> {
     const fetched = new Map<string, number>();
     const giveUpAtMs = monotonicMs() + this.#config.requestDeadlineMs;
     let reverified = false;
     for (;;) {
       try {
-        const length = engine.answer(request);
-        if (length > 0) writeReply(FUSE_FD, engine.reply, length);
-        return;
+        return work();
       } catch (error) {
         if (error instanceof Missing) {
           const times = (fetched.get(error.need.what) ?? 0) + 1;
@@ -280,8 +303,15 @@ export class FileSystemServer {
     }
   }
 
-  #note(node: NodeId, failure: Failure): void {
-    const where = this.#thread.tree.describe(node);
+  /** What a reader is told of a failure; of a fault, EIO, and then it is counted and logged with where it was met. */
+  errnoOf(failure: Failure, describe: () => string): number {
+    if (failure.code === 'CANCELLED') return EINTR;
+    if (failure.code === 'NOT_FOUND' || failure.code === 'NOT_A_DIRECTORY' || failure.code === 'INVALID_ARGUMENT') return failure.errno;
+    this.#note(describe(), failure);
+    return EIO;
+  }
+
+  #note(where: string, failure: Failure): void {
     this.#seen.add(where, failure.message);
     this.#world.log.error('a reader got EIO', { repository: this.#config.fqrn, path: where, error: failure });
   }
@@ -345,7 +375,7 @@ export class FileSystemServer {
       ioErrors: this.#seen.count,
       recentErrors: this.#seen.recent,
       requests: this.#requestCounts(),
-      warnings: this.live.warnings(),
+      warnings: [...this.live.warnings(), ...this.#driverWarnings()],
     };
   }
 

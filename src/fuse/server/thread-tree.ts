@@ -48,7 +48,6 @@ function appearance(config: RepositoryConfig): Appearance {
 
 export function openThreadTree(setup: ThreadSetup): ThreadTree {
   if (setup.config.dataPath !== 'server') throw new Failure('UNIMPLEMENTED', `data_path = "${setup.config.dataPath}"`, { next: 'use data_path = "server"' });
-  if (setup.config.driver !== 'kernel') throw new Failure('UNIMPLEMENTED', `driver = "${setup.config.driver}"`, { next: 'use driver = "kernel"' });
   const shared = new SharedState(setup.shared);
   const objects = new ObjectReader(setup.config.cacheDir, setup.generation);
   const spill = new Spill(setup.dir);
