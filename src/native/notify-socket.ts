@@ -14,6 +14,8 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 /** `sizeof(sun_path)` of sockaddr_un. */
 const PATH_BYTES_MAX = 108;
+const ATTEMPTS_MAX = 50;
+const ATTEMPT_MS = 100;
 
 export interface NotifySocket {
   /**
@@ -65,8 +67,21 @@ export function openNotifySocket(name: string): NotifySocket {
   }
 }
 
-/** The service manager of this process, null when there is none that wants to hear of it. */
+/**
+ * The service manager of this process, null when there is none that wants to hear of it. The variable is gone afterwards:
+ * what this process starts is not the service. INVALID_ARGUMENT as above.
+ */
 export function notifySocketOf(environment: NodeJS.ProcessEnv): NotifySocket | null {
   const name = environment['NOTIFY_SOCKET'];
+  delete environment['NOTIFY_SOCKET'];
   return name === undefined || name === '' ? null : openNotifySocket(name);
+}
+
+/** Says something once that matters, waiting a little for room in the manager's queue. Throws what `send` throws. */
+export async function notify(socket: NotifySocket, lines: readonly string[]): Promise<void> {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    if (socket.send(lines)) return;
+    await new Promise((resolve) => setTimeout(resolve, ATTEMPT_MS));
+  }
+  throw new Failure('NETWORK', 'the service manager takes no messages');
 }

@@ -13,6 +13,8 @@ import { freeCacheOf } from '../../../provisioner/free-cache';
 import { KeptRepositories, mountSpecs } from '../../../provisioner/kept-repositories';
 import { RepositoryMounts } from '../../../provisioner/repository-mounts';
 import { startService } from '../../../provisioner/service';
+import { notify, notifySocketOf } from '../../native/notify-socket';
+import type { NotifySocket } from '../../native/notify-socket';
 import { VERSION } from '../../version';
 import { configuration, prepareHost, repository, requireRoot } from '../context';
 import type { CommonOptions } from '../common-options';
@@ -54,6 +56,7 @@ export async function serve(_args: readonly unknown[], given: Record<string, unk
   // Whoever waited for the word that it is ready may be gone when it comes.
   process.stdout.on('error', (error) => logger.debug('standard output', { error }));
   const asked = untilSignal();
+  const manager = notifySocketOf(process.env);
 
   const { user, warnings } = prepareHost(config, { stateDir: true });
   for (const { text } of warnings) logger.warn(text);
@@ -73,9 +76,20 @@ export async function serve(_args: readonly unknown[], given: Record<string, unk
   const { listen } = config;
   const { http } = service;
   process.stdout.write(options.json === true ? `${JSON.stringify({ ready: true, pid: process.pid, listen, http })}\n` : `ready: ${listen}, http://${http}\n`);
+  await tellManager(manager, logger, ['READY=1', `STATUS=takes calls on ${listen}, http://${http}`]);
 
   logger.info('stopping', { signal: await asked });
+  await tellManager(manager, logger, ['STOPPING=1']);
   await service.stop();
   kept.close();
   process.exit(0);
+}
+
+/** The service manager, where one started this (sd_notify(3)); a manager that does not listen keeps nobody from working. */
+async function tellManager(manager: NotifySocket | null, logger: Logger, lines: readonly string[]): Promise<void> {
+  try {
+    if (manager !== null) await notify(manager, lines);
+  } catch (error) {
+    logger.warn('the service manager was not told', { error, lines: lines.join(' ') });
+  }
 }
