@@ -63,12 +63,14 @@ export class Destroy {
 
   async #takeDown(id: ContainerId, key: string): Promise<void> {
     const { state, layout, logger, metrics, step } = this.world;
-    const found = state.within(key);
-    const records = state.moveAll(found.records, { kind: 'destroying' });
+    const { found, records } = await state.together(() => {
+      const all = state.within(key);
+      return { found: all, records: state.moveAll(all.records, { kind: 'destroying' }) };
+    });
     step('destroy-intent-recorded');
     const depths = [...new Set(records.map(({ container }) => container.length))].sort((a, b) => b - a);
     for (const depth of depths) await this.#takeDownLevel(records.filter(({ container }) => container.length === depth));
-    state.removeBad(found.bad);
+    if (found.bad.length > 0) state.removeBad(found.bad);
     try {
       await this.dismantler.sweep(layout.container(id));
     } catch (err) {

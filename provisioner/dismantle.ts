@@ -53,7 +53,7 @@ export class Dismantler {
     for (const dir of directories) removeEmptyParents(layout, dir);
     step('destroy-directories-removed');
     // Last, since until now a crash must find the row that says what to finish.
-    state.remove(record);
+    await state.together(() => state.remove(record));
     step('destroy-record-removed');
     this.releases.kick();
   }

@@ -36,6 +36,11 @@ const MAX_PRUNES_MET = 5;
 /** After these the repository's mount may not be what it was, so it is looked at. */
 const MOUNT_IN_DOUBT: readonly Code[] = ['NETWORK', 'SYSTEM', 'FAILED_PRECONDITION', 'DEADLINE_EXCEEDED'];
 
+/** Waits for both to end, also when one has failed: what is undone afterwards must not be under way any more. */
+async function both(...works: [Promise<void>, Promise<void>]): Promise<void> {
+  for (const result of await Promise.allSettled(works)) if (result.status === 'rejected') throw result.reason;
+}
+
 export class Provision {
   constructor(
     private readonly world: World,
@@ -75,8 +80,6 @@ export class Provision {
 
   async #build(ask: ProvisionAsk, found: FoundImage, repository: MountedRepository, view: ViewPath, signal: AbortSignal): Promise<RootfsRecord> {
     const { state, backends, inodeBits, limits, nowMs, newUuid, bootId, step } = this.world;
-    throwIfAborted(signal);
-    this.#room(ask.container);
     const intended = {
       uuid: newUuid(),
       container: ask.container,
@@ -96,20 +99,26 @@ export class Provision {
       ...(ask.request === undefined ? {} : { request: ask.request }),
       createdMs: nowMs(),
     } satisfies RootfsRecord;
-    const image = state.intend(intended, `${IMAGE_HOLDER}${newUuid()}`);
+    const image = await state.together(() => {
+      throwIfAborted(signal);
+      this.#room(ask.container);
+      return state.intend(intended, `${IMAGE_HOLDER}${newUuid()}`);
+    });
     step('provision-intent-recorded');
     try {
       const backend = backends[ask.backend];
-      await this.#hold(repository, image, intended.uuid);
-      step('provision-view-held');
-      backend.makeDirectories(intended);
-      step('provision-directories-made');
+      await both(
+        this.#hold(repository, image, intended.uuid).then(() => step('provision-view-held')),
+        backend.makeDirectories(intended).then(() => step('provision-directories-made')),
+      );
       const source = { mountpoint: repository.mountpoint, device: repository.device, pathInMount: view.pathInMount };
       await backend.mount(intended, source, { inodeBits: inodeBits(found.repository) });
       step('provision-mounted');
-      // Nobody waits any longer and nobody will ask for it: a caller that gave up must not leave a rootfs behind.
-      throwIfAborted(signal);
-      const mounted = state.move(intended, { kind: 'mounted', bootId });
+      const mounted = await state.together(() => {
+        // Nobody waits any longer and nobody will ask for it: a caller that gave up must not leave a rootfs behind.
+        throwIfAborted(signal);
+        return state.move(intended, { kind: 'mounted', bootId });
+      });
       step('provision-recorded');
       this.#forgetOldImages(limits.maxUnusedImages);
       return mounted;
@@ -148,8 +157,8 @@ export class Provision {
 
   #forgetOldImages(keep: number): void {
     const { state } = this.world;
+    if (state.imageCount() <= keep) return;
     const images = state.images();
-    if (images.length <= keep) return;
     const used = state.usedDigests();
     const unused = images.filter(({ digest, pinnedMs }) => pinnedMs === null && !used.has(digest));
     if (unused.length <= keep) return;

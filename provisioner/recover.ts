@@ -149,7 +149,7 @@ export class Recover {
       throwIfAborted(signal);
       await within(repository.holdView(image.view, record.uuid), limits.holdTimeoutMs, `holding a view of ${image.repository}`);
       const backend = backends[record.backend];
-      backend.makeDirectories(record);
+      await backend.makeDirectories(record);
       const source = { mountpoint: repository.mountpoint, device: repository.device, pathInMount: view.pathInMount };
       await backend.mount(record, source, { inodeBits: inodeBits(image.repository) });
       state.move(record, { kind: 'mounted', bootId });

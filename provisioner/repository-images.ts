@@ -5,6 +5,7 @@ import { formatReference } from '../src/image/reference';
 import { referenceOf, resolveImage } from '../src/image/resolve';
 import type { Images } from './images';
 import type { Mounts } from './mounts';
+import type { RememberedReads } from './remembered-reader';
 
 export interface RepositoryImagesOptions {
   readonly mounts: Mounts;
@@ -13,12 +14,13 @@ export interface RepositoryImagesOptions {
   readonly imageRepositories: readonly string[];
   readonly sources: readonly ConfigSource[];
   readonly cache: ConfigCache;
+  readonly remembered: RememberedReads;
 }
 
-export function repositoryImages({ mounts, configured, imageRepositories, sources, cache }: RepositoryImagesOptions): Images {
+export function repositoryImages({ mounts, configured, imageRepositories, sources, cache, remembered }: RepositoryImagesOptions): Images {
   return {
     reference: (image) => formatReference(referenceOf(image)),
     resolve: (image, signal) =>
-      resolveImage(referenceOf(image), { configured, imageRepositories, open: (fqrn) => mounts.get(fqrn, signal) }, { sources, cache, signal }),
+      resolveImage(referenceOf(image), { configured, imageRepositories, open: async (fqrn) => remembered.reader(await mounts.get(fqrn, signal)) }, { sources, cache, signal }),
   };
 }

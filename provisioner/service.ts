@@ -34,6 +34,7 @@ import { MountHelpers } from './mount-helper/pool';
 import { readMountinfo } from '../src/native/mountinfo';
 import type { Mounts } from './mounts';
 import { Provisioner } from './provisioner';
+import { RememberedReads } from './remembered-reader';
 import { repositoryImages } from './repository-images';
 import { openDatabase } from './state/database';
 import { State } from './state/state';
@@ -123,6 +124,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         imageRepositories: config.provisioner.imageRepositories,
         sources: config.provisioner.imageConfigSources.map((source) => createConfigSource(source)),
         cache: createConfigCache(),
+        remembered: new RememberedReads(),
       }),
       freeCache: options.freeCache,
       limits,

@@ -1,5 +1,6 @@
 /**
- * The instants between two effects of Provision and Destroy, by name, in their order. The hook does nothing in the
+ * The instants between two effects of Provision and Destroy, by name, in their order (view and directories are made side by
+ * side). The hook does nothing in the
  * service; a test kills the process at each of them and looks at what the next start makes of it.
  */
 export const PROVISION_STEPS = [

@@ -2,7 +2,6 @@
  * Bind: the image's directory itself, read-only. Nothing can be created in it, so the directories that every container
  * gets mounts on must be in the image.
  */
-import * as fs from 'node:fs';
 import { Failure } from '../../src/error';
 import type { Layout } from '../layout';
 import type { MountOperations } from '../mount-helper/pool';
@@ -29,8 +28,8 @@ export function bindBackend(layout: Layout, helpers: MountOperations, mountTimeo
         });
       }
     },
-    makeDirectories(place) {
-      fs.mkdirSync(target(place), { recursive: true, mode: 0o755 });
+    async makeDirectories(place) {
+      await helpers.run({ kind: 'directories', target: target(place), more: [] }, mountTimeoutMs);
     },
     async mount(place, source) {
       // Set-user-id programs work as in any container: only root comes past the directories above (mode 0700).

@@ -1,5 +1,4 @@
 /** Overlay: the image below, a directory of the container's own above; writable, and what is written stays on this host. */
-import * as fs from 'node:fs';
 import * as path from 'node:path';
 import type { Layout } from '../layout';
 import type { MountOperations } from '../mount-helper/pool';
@@ -13,8 +12,8 @@ export function overlayBackend(layout: Layout, helpers: MountOperations, mountTi
   return {
     name: 'overlay',
     check: () => Promise.resolve(),
-    makeDirectories(place) {
-      for (const dir of [target(place), upper(place), work(place)]) fs.mkdirSync(dir, { recursive: true, mode: 0o755 });
+    async makeDirectories(place) {
+      await helpers.run({ kind: 'directories', target: target(place), more: [upper(place), work(place)] }, mountTimeoutMs);
     },
     async mount(place, source, { inodeBits }) {
       // With xino the kernel puts a layer's number into the upper bits of inode numbers, which 32-bit programs cannot take.

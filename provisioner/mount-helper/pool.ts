@@ -183,8 +183,8 @@ export class MountHelpers implements MountOperations {
   }
 
   #mayRun({ operation }: Job): boolean {
-    if (operation.kind === 'unmount') return true;
-    const mounts = [...this.#helpers].flatMap(({ job }) => (job === undefined || job.operation.kind === 'unmount' ? [] : [job.operation.source.mountpoint]));
+    if (!('source' in operation)) return true;
+    const mounts = [...this.#helpers].flatMap(({ job }) => (job === undefined || !('source' in job.operation) ? [] : [job.operation.source.mountpoint]));
     return mounts.length < this.#options.maxHelpers - 1 && mounts.filter((mountpoint) => mountpoint === operation.source.mountpoint).length < this.#options.mountsPerRepository;
   }
 

@@ -1,9 +1,13 @@
-/** The rows of the state database: every change is one durable transaction, on disk before the method returns. */
+/**
+ * The rows of the state database: every change is one durable transaction, on disk before the method returns; or, made in
+ * `together`, before that resolves.
+ */
 import type Database from 'better-sqlite3';
 import { Failure } from '../../src/error';
 import { containerKey } from '../container-id';
 import type { RootfsState, RootfsStateKind } from '../rootfs-state';
 import { nextState } from '../rootfs-state';
+import { GroupCommit } from './group-commit';
 import type { BadRow, PinnedDirectory, RootfsRecord, RootfsRow } from './rootfs-record';
 import { isBadRow, recordOf } from './rootfs-record';
 
@@ -66,10 +70,12 @@ function sorted(rows: RootfsRow[]): Found {
 export class State {
   readonly #db: Database.Database;
   readonly #statements = new Map<string, Database.Statement>();
+  readonly #group: GroupCommit;
 
   /** @param db from `openDatabase`; closed with this object. */
   constructor(db: Database.Database) {
     this.#db = db;
+    this.#group = new GroupCommit(db);
   }
 
   close(): void {
@@ -170,6 +176,10 @@ export class State {
     return (this.#sql('SELECT * FROM image ORDER BY used_ms, digest').all() as ImageRow[]).map(imageOf);
   }
 
+  imageCount(): number {
+    return Number(this.#sql('SELECT count(*) FROM image').pluck().get());
+  }
+
   /** Pins an image under all its names, or with null lets it go; false when that changed nothing. */
   pinImage(digest: string, pinnedMs: number | null): boolean {
     return this.#sql('UPDATE image SET pinned_ms = ? WHERE digest = ? AND (pinned_ms IS NULL) <> (? IS NULL)').run(pinnedMs, digest, pinnedMs).changes > 0;
@@ -194,12 +204,23 @@ export class State {
     return this.#sql('SELECT repository, view, holder FROM release').all() as PendingRelease[];
   }
 
-  released(release: PendingRelease): void {
-    this.#sql('DELETE FROM release WHERE repository = @repository AND view = @view AND holder = @holder').run(release);
+  /** Not waited for on disk: after a crash of the host they are paid once more, which changes nothing. */
+  released(releases: readonly PendingRelease[]): void {
+    this.#db.pragma('synchronous = NORMAL');
+    try {
+      this.transaction(() => releases.forEach((release) => this.#sql('DELETE FROM release WHERE repository = @repository AND view = @view AND holder = @holder').run(release)));
+    } finally {
+      this.#db.pragma('synchronous = FULL');
+    }
   }
 
   transaction<T>(work: () => T): T {
     return this.#db.transaction(work)();
+  }
+
+  /** Like `transaction`, in one with all changes that are asked for in this turn of the event loop; resolves when it is on disk. */
+  together<T>(work: () => T): Promise<T> {
+    return this.#group.run(work);
   }
 
   #owe(release: PendingRelease): void {

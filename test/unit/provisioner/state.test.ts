@@ -91,7 +91,7 @@ describe('the state database', () => {
     state.remove(record);
     expect(state.all().records).toEqual([]);
     expect(state.releases()).toEqual([{ repository: 'a.example.org', view: 'a'.repeat(40), holder: UUIDS[0] }]);
-    state.released(state.releases()[0]!);
+    state.released([state.releases()[0]!]);
     expect(state.releases()).toEqual([]);
     state.close();
   });
