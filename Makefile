@@ -30,6 +30,7 @@ $(BUILT): $(PACKAGES) $(SOURCES)
 setup: $(PACKAGES) ## install everything that demo, lint and tests use
 	@sh setup/debian.sh 'check the contracts and run tests' protoc:protobuf-compiler getfattr:attr
 	@sh setup/debian.sh --optional 'run containers' runc:runc
+	@sh setup/debian.sh --optional 'try the fuse-native driver' libfuse.so.2:libfuse2
 
 test: build setup ## all tests, on a bare machine as root
 	node test/nothing-left.js node_modules/.bin/jest

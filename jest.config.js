@@ -6,7 +6,7 @@ const base = { testEnvironment: 'node', transform };
 /** Unit tests run side by side; what mounts, spawns or needs a port of its own runs after them, one file at a time. */
 module.exports = {
   projects: [
-    { ...base, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts', '<rootDir>/test/contract/**/*.test.ts'] },
-    { ...base, displayName: 'integration', runner: '<rootDir>/test/one-file-at-a-time.js', testMatch: ['<rootDir>/test/integration/**/*.test.ts', '<rootDir>/test/fault/**/*.test.ts'] },
+    { ...base, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts'] },
+    { ...base, displayName: 'integration', runner: '<rootDir>/test/one-file-at-a-time.js', testMatch: ['<rootDir>/test/integration/**/*.test.ts', '<rootDir>/test/contract/**/*.test.ts', '<rootDir>/test/fault/**/*.test.ts'] },
   ],
 };

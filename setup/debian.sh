@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs Debian packages whose command is missing, and touches neither network nor package lists when none is.
+# Installs Debian packages whose command, or library (a name with .so in it), is missing, and touches neither network nor
+# package lists when none is.
 # Usage: setup/debian.sh [--optional] <what they are for> <command>:<package>…
 # Exits with 1 and the command to run when it may not install them; with --optional it says so and goes on.
 set -eu
@@ -15,7 +16,10 @@ shift
 
 missing=
 for pair in "$@"; do
-  command -v "${pair%%:*}" > /dev/null || missing="$missing ${pair#*:}"
+  case "${pair%%:*}" in
+    *.so*) ldconfig -p | grep -qF "${pair%%:*} " || missing="$missing ${pair#*:}" ;;
+    *) command -v "${pair%%:*}" > /dev/null || missing="$missing ${pair#*:}" ;;
+  esac
 done
 [ -n "$missing" ] || exit 0
 

@@ -35,6 +35,8 @@ export class ForgedRepository {
   readonly server: TestHttpServer;
   readonly publicKey: string;
   readonly config: string;
+  /** Text of further tables of the configuration file, from the next `configure` on. */
+  tables = '';
   readonly #dir: string;
   #revision = 0;
   #catalogs = 0;
@@ -59,7 +61,7 @@ export class ForgedRepository {
   configure(settings: Readonly<Record<string, string | number>>, top: Readonly<Record<string, string>> = {}): void {
     const lines = (values: object): string => Object.entries(values).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`).join('');
     const repository = { request_deadline: '4s', max_retries: 0, backoff_init: '50ms', backoff_max: '50ms', timeout_direct: '1s', ...settings };
-    fs.writeFileSync(this.config, `${lines({ server_user: 'root', ...top })}[repositories."${FORGED}"]\n${lines(repository)}`);
+    fs.writeFileSync(this.config, `${lines({ server_user: 'root', ...top })}[repositories."${FORGED}"]\n${lines(repository)}${this.tables}`);
   }
 
   mountOptions(more: Partial<MountOptions> = {}): MountOptions {

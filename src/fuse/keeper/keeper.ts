@@ -20,6 +20,7 @@ import { listenControl } from '../control/control-server';
 import type { ControlServer } from '../control/control-server';
 import { KeptMount, removeMountDir, takeBack, unmountPath } from './kept-mount';
 import type { KeeperWorld } from './kept-mount';
+import { NativeMount } from '../native-driver/native-mount';
 import { readRecords, removeRecord } from './mount-record';
 import type { MountRecord } from './mount-record';
 import { FUSE_TYPE } from './own-mounts';
@@ -72,7 +73,10 @@ function checked<T>(shape: z.ZodType<T>, params: unknown): T {
   throw new Failure('INVALID_ARGUMENT', `keeper request, field ${issue.path.join('.')}: ${issue.message}`);
 }
 
-function info(mount: KeptMount): MountInfo {
+/** A mount of one of the two drivers. */
+type OneMount = KeptMount | NativeMount;
+
+function info(mount: OneMount): MountInfo {
   const { id, mountpoint, device, config } = mount.record;
   return { id, repository: config.fqrn, mountpoint, device, dir: mount.dir, serverPid: mount.serverPid, inodeBits: config.inodeBits, cacheDir: config.cacheDir };
 }
@@ -91,7 +95,7 @@ export function keeperSocket(runDir: string): string {
 
 export class Keeper {
   readonly #world: KeeperWorld;
-  readonly #mounts = new Map<string, KeptMount>();
+  readonly #mounts = new Map<string, OneMount>();
   readonly #dead = new Map<string, { record: MountRecord; reason: string }>();
   readonly #setAside: string[] = [];
   /** Mount points that are being mounted or unmounted: one thing at a time for each. */
@@ -131,7 +135,7 @@ export class Keeper {
     if (record.phase === 'mounting') return this.#takeBack(record);
     const present = isMounted(record);
     try {
-      this.#add(await KeptMount.adopt(this.#world, record, present));
+      this.#add(await (record.config.driver === 'fuse-native' ? NativeMount : KeptMount).adopt(this.#world, record, present));
       log.info('mount taken over', { repository: record.config.fqrn, mountpoint: record.mountpoint });
     } catch (error) {
       if (present) {
@@ -154,15 +158,16 @@ export class Keeper {
     }
   }
 
-  #add(mount: KeptMount): void {
+  #add(mount: OneMount): void {
     this.#mounts.set(mount.record.id, mount);
     void mount.over.then(() => {
       this.#mounts.delete(mount.record.id);
+      if (mount instanceof NativeMount && mount.dead !== null) this.#dead.set(mount.record.mountpoint, { record: mount.record, reason: mount.dead });
       this.#considerIdle();
     });
   }
 
-  async #mount(params: unknown): Promise<KeptMount> {
+  async #mount(params: unknown): Promise<OneMount> {
     const { config: rawConfig, ...request } = checked(mountParams, params);
     const config = checkRepositoryConfig(rawConfig);
     const { mountpoint } = request;
@@ -174,7 +179,7 @@ export class Keeper {
       if (around !== undefined) throw new Failure('INVALID_ARGUMENT', `${mountpoint} lies inside the mounted repository ${around.record.config.fqrn}`, { next: 'choose a directory outside of it' });
       if (this.#dead.has(mountpoint)) throw new Failure('ALREADY_EXISTS', `${mountpoint} holds a dead mount`, { next: `run mesos-cvmfs umount ${mountpoint} first` });
       if (this.#mounts.size >= MOUNTS_MAX) throw new Failure('RESOURCE_EXHAUSTED', `the keeper holds ${MOUNTS_MAX} mounts already`);
-      const mount = await KeptMount.create(this.#world, { ...request, config });
+      const mount = await (config.driver === 'fuse-native' ? NativeMount : KeptMount).create(this.#world, { ...request, config });
       this.#add(mount);
       return mount;
     });

@@ -309,13 +309,13 @@ export function mountDir(runDir: string, id: string): string {
   return path.join(runDir, 'mounts', id);
 }
 
-function makeKeeperDirs(world: KeeperWorld): void {
+export function makeKeeperDirs(world: KeeperWorld): void {
   fs.mkdirSync(path.join(world.runDir, 'keeper'), { recursive: true, mode: 0o700 });
   fs.mkdirSync(path.join(world.runDir, 'mounts'), { recursive: true, mode: 0o711 });
 }
 
 /** The server's own folder: 0700, of the server's user. */
-function makeMountDir(world: KeeperWorld, record: MountRecord): void {
+export function makeMountDir(world: KeeperWorld, record: MountRecord): void {
   const dir = mountDir(world.runDir, record.id);
   fs.mkdirSync(dir, { mode: 0o700 });
   fs.chownSync(dir, record.serverUid, record.serverGid);
@@ -325,7 +325,7 @@ function makeMountDir(world: KeeperWorld, record: MountRecord): void {
  * Opens a file in the server's folder, or makes it. The server's user may have put anything there: a link is not
  * followed, and only a file that was made now is given to that user (an old one might be a hard link to somebody else's).
  */
-function openInside(file: string, flags: number, uid: number, gid: number): number {
+export function openInside(file: string, flags: number, uid: number, gid: number): number {
   const safe = flags | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
   try {
     const made = fs.openSync(file, safe | fs.constants.O_CREAT | fs.constants.O_EXCL, 0o600);
@@ -394,7 +394,7 @@ function protectFromOom(pid: number | undefined): void {
   }
 }
 
-async function within<T>(timeoutMs: number, work: Promise<T>, what: string): Promise<T> {
+export async function within<T>(timeoutMs: number, work: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Failure('DEADLINE_EXCEEDED', `${what} was not ready within ${timeoutMs} ms`)), timeoutMs);

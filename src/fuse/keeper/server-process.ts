@@ -30,10 +30,12 @@ export interface ServerProcess {
 }
 
 export interface SpawnOptions {
+  /** Another program than the file system server, and what it is told beside repository and mount id. */
+  readonly program?: { readonly main: string; readonly args: readonly string[] };
   readonly envelope: Envelope;
   /** Folder for the envelope's temporary file, root's. */
   readonly keeperDir: string;
-  readonly fuseFd: number;
+  readonly fuseFd: number | 'ignore';
   readonly indexFd: number;
   readonly logFd: number;
   readonly uid: number;
@@ -61,7 +63,7 @@ function envelopeDescriptor(keeperDir: string, envelope: Envelope): number {
 export function spawnServer(options: SpawnOptions): ServerProcess {
   const envelopeFd = envelopeDescriptor(options.keeperDir, options.envelope);
   try {
-    const child = spawn(process.execPath, [...NODE_OPTIONS, path.resolve(__dirname, '../server/main.js'), options.envelope.config.fqrn, options.envelope.id], {
+    const child = spawn(process.execPath, [...NODE_OPTIONS, options.program?.main ?? path.resolve(__dirname, '../server/main.js'), options.envelope.config.fqrn, options.envelope.id, ...(options.program?.args ?? [])], {
       // A session of its own: a signal to the keeper's group, or its death, does not reach the server.
       detached: true,
       cwd: '/',
