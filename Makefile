@@ -2,7 +2,7 @@
 # needed is set up by these targets themselves, from Debian packages and npm (as root, on Debian or Ubuntu).
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test test-unit test-integration lint demo bench clean help
+.PHONY: build setup test test-unit test-integration test-faults lint demo bench clean help
 .DELETE_ON_ERROR:
 
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -40,6 +40,9 @@ test-unit: build ## tests that neither mount nor start anything
 
 test-integration: build setup ## tests with real mounts, processes and servers
 	node test/nothing-left.js node_modules/.bin/jest --selectProjects integration
+
+test-faults: build setup ## kill 1,000 processes under readers: SEED=, KILLS=, MINUTES=, OUT=docs/benchmarks/faults (test/fault/main.ts)
+	node test/nothing-left.js node -r ./test/support/register-typescript.js test/fault/main.ts
 
 lint: build setup ## eslint, types of the tests, the import rule, the contracts, the lock file
 	node_modules/.bin/eslint .
