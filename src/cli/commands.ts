@@ -224,7 +224,11 @@ export const COMMANDS: readonly CommandSpec[] = [
     about: 'show every value in force and where it comes from',
     load: async () => (await import('./commands/config-dump')).configDump,
   },
-  { usage: 'doctor', about: 'say what is wrong with this host' },
+  {
+    usage: 'doctor',
+    about: 'say what is wrong with this host and its configuration, with the cure',
+    load: async () => (await import('./commands/doctor')).doctor,
+  },
   { usage: 'upgrade', about: 'replace running processes by this version' },
   { usage: 'agent flags', about: "print the agent's flags" },
   { usage: 'agent check', about: "check the agent's flags" },
