@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { Failure } from '../src/error';
+import type { Completion } from './completion';
 import type { ContainerId } from './container-id';
 import { containerKey } from './container-id';
 import type { World } from './context';
@@ -54,7 +55,10 @@ export class Provisioner {
   readonly #background = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
 
-  constructor(readonly world: World) {
+  constructor(
+    readonly world: World,
+    private readonly completion: Completion,
+  ) {
     this.#flights = new Flights(world.limits.maxProvisionsInFlight);
     this.#releases = new Releases(world);
     const dismantler = new Dismantler(world, this.#releases);
@@ -70,10 +74,12 @@ export class Provisioner {
     this.world.mounts.onReady((repository) => {
       const work = holdViewsAgain(this.world, repository, this.#stopping.signal).finally(() => this.#background.delete(work));
       this.#background.add(work);
+      this.completion.mounted(repository.fqrn);
       this.#releases.kick();
     });
     await this.#halfDone.finish();
     this.#halfDone.start();
+    this.completion.start();
   }
 
   /** Ends what waits; mounts and containers stay. */
@@ -81,6 +87,7 @@ export class Provisioner {
     const stopping = new Failure('CANCELLED', 'the service is stopping', { next: 'call again when it runs' });
     this.#stopping.abort(stopping);
     for (const container of new Set(this.#flights.containers())) await this.#flights.end(container, stopping);
+    this.completion.stop();
     await Promise.all([this.#halfDone.stop(), this.#releases.stop(), ...this.#background]);
   }
 

@@ -6,6 +6,7 @@
 import type { MountedRepository } from '../src/repository/reader';
 import { eachOf, within } from './abort';
 import type { World } from './context';
+import { COMPLETION_HOLDER } from './state/completions';
 import type { PendingRelease } from './state/state';
 import { IMAGE_HOLDER, pinName } from './state/state';
 
@@ -17,7 +18,7 @@ const BATCH = 64;
 
 async function giveUp(repository: MountedRepository, { view, holder }: PendingRelease): Promise<void> {
   await repository.releaseView(view, holder);
-  if (holder.startsWith(IMAGE_HOLDER)) await repository.unpin(pinName(holder));
+  if (holder.startsWith(IMAGE_HOLDER) || holder.startsWith(COMPLETION_HOLDER)) await repository.unpin(pinName(holder));
 }
 
 export class Releases {

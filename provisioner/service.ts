@@ -24,6 +24,7 @@ import { bindService } from './grpc/unary';
 import { readBootId, rootWarnings } from './host';
 import type { Readiness } from './http';
 import { startHttp } from './http';
+import { Completion, completionMetrics } from './completion';
 import { Layout } from './layout';
 import type { Limits } from './limits';
 import { DEFAULT_LIMITS } from './limits';
@@ -139,7 +140,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       step: () => undefined,
       ...options.world,
     };
-    const provisioner = new Provisioner(world);
+    const { completeAfterMs: afterMs, completeBytesPerSecond: bytesPerSecond } = config.provisioner;
+    const completion = new Completion(world, { afterMs, bytesPerSecond }, completionMetrics(metrics, world));
+    const provisioner = new Provisioner(world, completion);
     await provisioner.start();
     undo.unshift(() => provisioner.stop());
     const http = await startHttp({ ...config.http, metrics, readiness: () => readiness(mounts), beforeScrape: repositoryMetrics(metrics, mounts) });
@@ -153,7 +156,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       startedMs: world.nowMs(),
       http: () => http.address,
       ready: () => readiness(mounts).ready,
-      warnings: () => [...own, ...(options.warnings?.() ?? [])],
+      warnings: () => [...own, ...completion.warnings(), ...(options.warnings?.() ?? [])],
     };
     const admin = new Admin(world, () => provisioner.payReleases());
     const grpc = await startGrpcServer({

@@ -4,6 +4,7 @@
  *
  * `rootfs`           one row per root file system, from intent to removal (provisioner/rootfs-state.ts)
  * `image`            images that were used, by each name, their views held for the next container until PruneImages; pinned by an operator or not
+ * `completion`       directories of views that are fetched completely for long-running containers (completions.ts)
  * `release`          holds on views that were given up here and that the file system server has yet to be told of
  */
 export const MIGRATIONS: readonly string[] = [
@@ -50,6 +51,23 @@ export const MIGRATIONS: readonly string[] = [
     holder TEXT NOT NULL,
     PRIMARY KEY (repository, view, holder)
   ) STRICT, WITHOUT ROWID;
+  `,
+  `
+  CREATE TABLE completion (
+    repository TEXT NOT NULL,
+    view TEXT NOT NULL,
+    path_in_view BLOB NOT NULL,
+    holder TEXT NOT NULL UNIQUE,
+    reference TEXT NOT NULL,
+    done_ms INTEGER,
+    failure TEXT,
+    failures INTEGER NOT NULL DEFAULT 0,
+    next_ms INTEGER NOT NULL DEFAULT 0,
+    objects INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (repository, view, path_in_view)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX rootfs_view ON rootfs (view);
   `,
 ];
 

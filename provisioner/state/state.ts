@@ -7,6 +7,7 @@ import { Failure } from '../../src/error';
 import { containerKey } from '../container-id';
 import type { RootfsState, RootfsStateKind } from '../rootfs-state';
 import { nextState } from '../rootfs-state';
+import { Completions } from './completions';
 import { GroupCommit } from './group-commit';
 import type { BadRow, PinnedDirectory, RootfsRecord, RootfsRow } from './rootfs-record';
 import { isBadRow, recordOf } from './rootfs-record';
@@ -71,11 +72,13 @@ export class State {
   readonly #db: Database.Database;
   readonly #statements = new Map<string, Database.Statement>();
   readonly #group: GroupCommit;
+  readonly completions: Completions;
 
   /** @param db from `openDatabase`; closed with this object. */
   constructor(db: Database.Database) {
     this.#db = db;
     this.#group = new GroupCommit(db);
+    this.completions = new Completions((text) => this.#sql(text));
   }
 
   close(): void {
@@ -145,19 +148,24 @@ export class State {
     return this.transaction(() => records.map((record) => this.move(record, to)));
   }
 
-  /** The rootfs is gone. Its hold on the view is owed to the file system server from the same instant on. */
+  /** The rootfs is gone. Its hold on the view is owed to the file system server from the same instant on, and what was pinned for it if it was the last on its image. */
   remove(record: RootfsRecord): PendingRelease {
     const release = { repository: record.image.repository, view: record.image.view, holder: record.uuid };
     this.transaction(() => {
       this.#sql('DELETE FROM rootfs WHERE uuid = ?').run(record.uuid);
       this.#owe(release);
+      const completion = this.completions.end(record.image);
+      if (completion !== undefined) this.#owe({ ...release, holder: completion });
     });
     return release;
   }
 
   /** Removes rows that make no sense, when the container that they name is destroyed. */
   removeBad(rows: readonly BadRow[]): void {
-    this.transaction(() => rows.forEach((row) => this.#sql('DELETE FROM rootfs WHERE uuid = ?').run(row.uuid)));
+    this.transaction(() => {
+      for (const row of rows) this.#sql('DELETE FROM rootfs WHERE uuid = ?').run(row.uuid);
+      for (const completion of this.completions.all()) if (this.completions.end(completion) !== undefined) this.#owe(completion);
+    });
   }
 
   /** Remembers that an image was used; an image that is there keeps its holder and its pin. */
@@ -224,7 +232,8 @@ export class State {
   }
 
   #owe(release: PendingRelease): void {
-    this.#sql('INSERT OR IGNORE INTO release (repository, view, holder) VALUES (@repository, @view, @holder)').run(release);
+    const { repository, view, holder } = release;
+    this.#sql('INSERT OR IGNORE INTO release (repository, view, holder) VALUES (@repository, @view, @holder)').run({ repository, view, holder });
   }
 
   #sql(text: string): Database.Statement {

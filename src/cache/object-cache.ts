@@ -27,6 +27,7 @@ import { Evictor } from './eviction';
 import type { Reservation } from './eviction';
 import { hasGeneration } from './generation';
 import { chargedBytes } from './object-index';
+import type { ObjectIndex } from './object-index';
 import { objectFile, objectName } from './object-name';
 import type { CacheKey } from './object-name';
 import { ObjectSink } from './object-sink';
@@ -49,6 +50,10 @@ const DEFAULT_MEMORY_BYTES = 32 << 20;
 const FLUSH_TIMEOUT_MS = 120_000;
 /** Other processes may take the room that was just made; more often than this would be a fight. */
 const STORE_ATTEMPTS = 4;
+
+/** A sum over all pins that took less is made anew each time; after one that took longer, its result stands for so many times as long. */
+const HELD_QUICK_MS = 2;
+const HELD_SHARE = 50;
 
 export interface ObjectCacheOptions {
   readonly dir: string;
@@ -120,6 +125,8 @@ export class ObjectCache {
   private readonly now: () => number;
   private readonly log: Logger;
   private closed = false;
+  private lastHeld = { pinned: 0, unreachable: 0 };
+  private heldUntil = 0;
 
   private constructor(
     private readonly opened: OpenedIndex,
@@ -276,7 +283,7 @@ export class ObjectCache {
    */
   async pin(owner: string, ids: ReadonlyArray<CacheKey | string>): Promise<void> {
     await this.withRoom(() => this.context.index.pin(owner, ids.map(nameOf)));
-    const { pinned } = this.context.index.heldBytes();
+    const { pinned } = this.held();
     const limit = this.evictor.limit();
     if (pinned > limit) this.log.warn('pinned objects alone pass the limit of the cache: raise cache.limit or unpin images', { pinnedBytes: pinned, limitBytes: limit, owner });
   }
@@ -287,7 +294,16 @@ export class ObjectCache {
 
   /** Charged bytes of pinned objects that are here. */
   pinnedBytes(): number {
-    return this.context.index.heldBytes().pinned;
+    return this.held().pinned;
+  }
+
+  isPinned(id: CacheKey): boolean {
+    return this.context.index.isPinned(objectName(id));
+  }
+
+  /** What pins take, and what the cache may hold in all: the configured limit, or less when the file system is smaller. */
+  room(): { readonly pinnedBytes: number; readonly effectiveLimitBytes: number } {
+    return { pinnedBytes: this.context.index.heldBytes().pinned, effectiveLimitBytes: this.evictor.limit() };
   }
 
   /**
@@ -311,7 +327,7 @@ export class ObjectCache {
   usage(): CacheUsage {
     const { index } = this.context;
     const totals = index.totals();
-    const held = index.heldBytes();
+    const held = this.held();
     return {
       objects: totals.objects,
       bytes: totals.bytes,
@@ -372,6 +388,16 @@ export class ObjectCache {
     } catch (error) {
       this.log.warn('the cache could not be marked as closed; the next boot will verify it', { error });
     }
+  }
+
+  /** The sum over all pins takes a second when whole images are pinned: it is made anew only so often that it takes a small part of the time. */
+  private held(): ReturnType<ObjectIndex['heldBytes']> {
+    const begin = performance.now();
+    if (begin < this.heldUntil) return this.lastHeld;
+    this.lastHeld = this.context.index.heldBytes();
+    const took = performance.now() - begin;
+    this.heldUntil = took < HELD_QUICK_MS ? 0 : performance.now() + took * HELD_SHARE;
+    return this.lastHeld;
   }
 
   private async insertSmall(id: ObjectId, object: Omit<SmallObject, 'limitBytes'>, options: InsertOptions): Promise<Inserted> {

@@ -66,6 +66,16 @@ export interface ViewPath {
   readonly pathInMount: Buffer;
 }
 
+/** How an image is fetched. */
+export interface PrefetchOrder {
+  /** Pin everything under this name, `image/…`. */
+  readonly pin?: string;
+  /** Plain bytes; default no limit. */
+  readonly bytesPerSecond?: number;
+  /** Do not begin when the cache cannot hold it beside what is pinned (NO_SPACE). */
+  readonly mustFit?: boolean;
+}
+
 /** A mounted repository: the reader, and the views that only its file system server can make. */
 export interface MountedRepository extends RepositoryReader {
   readonly mountpoint: string;
@@ -83,7 +93,7 @@ export interface MountedRepository extends RepositoryReader {
   /** The opposite; the view itself stays as long as the mount lives. Idempotent. */
   releaseView(view: string, holder: string): Promise<void>;
   /** Fetches every object below the directory into the cache; with `pin` (`image/…`) they stay until `unpin`. Resolves to objects and bytes. */
-  prefetch(view: string, pathInView: Buffer, options?: { pin?: string }): Promise<{ objects: number; bytes: number }>;
-  /** Lets go what `prefetch` pinned under this name. Idempotent. */
+  prefetch(view: string, pathInView: Buffer, options?: PrefetchOrder): Promise<{ objects: number; bytes: number }>;
+  /** Lets go what `prefetch` pinned under this name, and ends it when it is under way. Idempotent. */
   unpin(pin: string): Promise<void>;
 }

@@ -1,7 +1,7 @@
 /** A mounted repository as its users see it: the client of its file system server's control socket. */
 import { z } from 'zod';
 import { Failure } from '../../error';
-import type { EntryType, MountedRepository, Snapshot, ViewPath, WalkedEntry, WalkOptions } from '../../repository/reader';
+import type { EntryType, MountedRepository, PrefetchOrder, Snapshot, ViewPath, WalkOptions, WalkedEntry } from '../../repository/reader';
 import { VIEWS_NAME } from '../../repository/node-id';
 import type { MountInfo } from '../keeper/keeper';
 import { controlPath } from '../keeper/server-process';
@@ -107,8 +107,8 @@ export class MountedClient implements MountedRepository {
     await this.#call('releaseView', { view, holder });
   }
 
-  async prefetch(view: string, pathInView: Buffer, options: { pin?: string } = {}): Promise<{ objects: number; bytes: number; fetched: number }> {
-    return this.#parsed(shapes.prefetch, 'prefetch', await this.#call('prefetch', { view, pathInView: pathInView.toString('base64'), pin: options.pin ?? null }, PREFETCH_TIMEOUT_MS));
+  async prefetch(view: string, pathInView: Buffer, { pin, ...options }: PrefetchOrder = {}): Promise<{ objects: number; bytes: number; fetched: number }> {
+    return this.#parsed(shapes.prefetch, 'prefetch', await this.#call('prefetch', { view, pathInView: pathInView.toString('base64'), pin: pin ?? null, ...options }, PREFETCH_TIMEOUT_MS));
   }
 
   /** Objects and plain bytes below the directory, and how many of them are not local. Fetches catalogs, nothing else. */

@@ -8,7 +8,7 @@
  *     readFile {rootHash, revision, path, maxBytes}                          → {content}
  *     makeView {rootHash, revision, path}      restoreView {view, pathInView} → view path
  *     holdView {view, holder}                  releaseView {view, holder}
- *     prefetch {view, pathInView, pin}         unpin {pin}
+ *     prefetch {view, pathInView, pin, bytesPerSecond, mustFit}              unpin {pin}
  *     measure  {view, pathInView}                                            → {objects, bytes, missing, missingBytes}
  *     cacheUsage {}                            cacheCheck {repair}            cacheWipe {force}    cachePrune {}
  *
@@ -39,7 +39,7 @@ const shapes = {
   makeView: z.strictObject({ ...snapshot, path: base64 }),
   restoreView: z.strictObject({ view: hash, pathInView: base64 }),
   hold: z.strictObject({ view: hash, holder }),
-  prefetch: z.strictObject({ view: hash, pathInView: base64, pin: pin.nullable() }),
+  prefetch: z.strictObject({ view: hash, pathInView: base64, pin: pin.nullable(), bytesPerSecond: z.number().min(0).default(0), mustFit: z.boolean().default(false) }),
   unpin: z.strictObject({ pin }),
   check: z.strictObject({ repair: z.boolean() }),
   wipe: z.strictObject({ force: z.boolean() }),
@@ -116,18 +116,16 @@ export function controlMethods(server: FileSystemServer, cache: ObjectCache): Re
       const asked = checked(shapes.hold, params);
       await views.release(asked.view, asked.holder);
     },
-    prefetch: async (params) => {
-      const asked = checked(shapes.prefetch, params);
-      const { catalog, path } = await views.directory(asked.view, bytes(asked.pathInView));
-      return prefetch.run(catalog, path, { pin: asked.pin });
+    prefetch: (params) => {
+      const { view, pathInView, ...options } = checked(shapes.prefetch, params);
+      return prefetch.run(() => views.directory(view, bytes(pathInView)), options);
     },
     measure: async (params) => {
       const asked = checked(shapes.restoreView, params);
-      const { catalog, path } = await views.directory(asked.view, bytes(asked.pathInView));
-      const { objects, bytes: all, fetched, fetchedBytes } = await prefetch.run(catalog, path, { pin: null, dry: true });
+      const { objects, bytes: all, fetched, fetchedBytes } = await prefetch.measure(() => views.directory(asked.view, bytes(asked.pathInView)));
       return { objects, bytes: all, missing: fetched, missingBytes: fetchedBytes };
     },
-    unpin: async (params) => cache.dropOwner(checked(shapes.unpin, params).pin),
+    unpin: (params) => prefetch.forget(checked(shapes.unpin, params).pin),
     cacheUsage: () => cache.usage(),
     cacheCheck: (params) => cache.check({ repair: checked(shapes.check, params).repair }),
     cacheWipe: (params) => cache.wipe({ force: checked(shapes.wipe, params).force }),
