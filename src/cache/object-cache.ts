@@ -88,6 +88,8 @@ export interface InsertOptions {
   readonly maxPlainBytes: number;
   /** With no space on the disk, keep up to so many plain bytes in memory and answer them; default 0, which fails instead. */
   readonly orMemoryMaxBytes?: number;
+  /** Nobody waits for it: it may take some milliseconds more and then costs less. */
+  readonly lazy?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -185,15 +187,15 @@ export class ObjectCache {
 
   /** True when a reader's `open` would answer a descriptor. */
   has(id: CacheKey, plainSize: number | null): boolean {
-    const stat = fs.lstatSync(this.file(id), { throwIfNoEntry: false });
-    return stat?.isFile() === true && (plainSize === null || stat.size === plainSize) && hasGeneration(stat, this.generation);
+    return this.isReadable(fs.lstatSync(this.file(id), { throwIfNoEntry: false }), plainSize);
   }
 
   /** As `has`, after verifying an object of an earlier generation: false means that it must be fetched. */
   async ensure(id: CacheKey, plainSize: number | null): Promise<boolean> {
-    if (this.has(id, plainSize)) return true;
+    const stat = fs.lstatSync(this.file(id), { throwIfNoEntry: false });
     // What is simply not there, which is every object on its first use, is not worth a trip through the thread pool.
-    if (fs.lstatSync(this.file(id), { throwIfNoEntry: false }) === undefined) return false;
+    if (stat === undefined) return false;
+    if (this.isReadable(stat, plainSize)) return true;
     return (await this.verify(id)) && this.has(id, plainSize);
   }
 
@@ -221,14 +223,15 @@ export class ObjectCache {
 
   /**
    * Stores an object: checks its bytes against its hash, unpacks it, and makes it visible to all readers when it resolves.
-   * `body` is what the repository stores. Errors: OBJECT_CORRUPT (`data.reason`, see unpack.ts), OBJECT_TOO_BIG, NO_SPACE
+   * `body` is what the repository stores, at once where it has come whole. Errors: OBJECT_CORRUPT (`data.reason`, see unpack.ts), OBJECT_TOO_BIG, NO_SPACE
    * (after evicting and trying again), and what `body` throws. After an error nothing is left behind.
    */
-  async insert(id: ObjectId, body: AsyncIterable<Uint8Array>, options: InsertOptions): Promise<Inserted> {
+  async insert(id: ObjectId, body: AsyncIterable<Uint8Array> | Uint8Array, options: InsertOptions): Promise<Inserted> {
     if (this.closed) throw new Failure('FAILED_PRECONDITION', `the cache ${this.dir} is closed`);
     const limits = { plainSize: options.plainSize ?? null, maxPlainBytes: options.maxPlainBytes };
-    if (limits.plainSize !== null && limits.plainSize > SMALL_PLAIN_BYTES) return this.watched(() => this.insertLarge(id, body, options));
-    const gathered = await gather(body, Math.min(SMALL_STORED_BYTES, maxStoredBytes(limits.plainSize ?? limits.maxPlainBytes)));
+    const pieces = body instanceof Uint8Array ? one(body) : body;
+    if (limits.plainSize !== null && limits.plainSize > SMALL_PLAIN_BYTES) return this.watched(() => this.insertLarge(id, pieces, options));
+    const gathered = body instanceof Uint8Array && body.length <= SMALL_STORED_BYTES ? { bytes: body, rest: null } : await gather(pieces, Math.min(SMALL_STORED_BYTES, maxStoredBytes(limits.plainSize ?? limits.maxPlainBytes)));
     if (gathered.rest !== null) return this.watched(() => this.insertLarge(id, gathered.rest!, options));
     const object = {
       hash: id.hash,
@@ -239,6 +242,21 @@ export class ObjectCache {
       maxPlainBytes: Math.min(limits.maxPlainBytes, SMALL_PLAIN_BYTES),
     };
     return this.watched(() => this.insertSmall(id, object, options));
+  }
+
+  /**
+   * The checked plain bytes of a very small object that has come whole, on the calling thread, for whoever waits for them;
+   * `insertChecked` then stores them. Errors: OBJECT_CORRUPT, OBJECT_TOO_BIG.
+   */
+  unpack(id: ObjectId, stored: Uint8Array, options: Pick<InsertOptions, 'plainSize' | 'maxPlainBytes'>): Buffer {
+    return unpackSmall(id, stored, { plainSize: options.plainSize ?? null, maxPlainBytes: options.maxPlainBytes });
+  }
+
+  /** Stores what `unpack` has answered, and which nobody changes. Errors: NO_SPACE; nothing is left behind then. */
+  async insertChecked(id: ObjectId, plain: Buffer): Promise<void> {
+    if (this.closed) throw new Failure('FAILED_PRECONDITION', `the cache ${this.dir} is closed`);
+    const object = { hash: id.hash, compression: id.compression, name: objectName(id), stored: plain, checked: true, plainSize: plain.length, maxPlainBytes: plain.length };
+    await this.watched(() => this.insertSmall(id, object, { plainSize: plain.length, maxPlainBytes: plain.length, lazy: true }));
   }
 
   /**
@@ -405,7 +423,7 @@ export class ObjectCache {
     const reservation = this.evictor.reserve();
     try {
       for (let attempt = 0; attempt < STORE_ATTEMPTS; attempt++) {
-        const result = await this.queue.store({ ...object, limitBytes: attempt === 0 ? this.evictor.unreservedLimit() : this.evictor.limit() });
+        const result = await this.queue.store({ ...object, limitBytes: attempt === 0 ? this.evictor.unreservedLimit() : this.evictor.limit() }, options.lazy === true);
         if ('plainSize' in result) return result;
         if ('failure' in result) {
           // It unpacks to more than goes through a batch, and to no more than the caller accepts.
@@ -453,6 +471,10 @@ export class ObjectCache {
     } finally {
       sink.dispose();
     }
+  }
+
+  private isReadable(stat: fs.Stats | undefined, plainSize: number | null): boolean {
+    return stat?.isFile() === true && (plainSize === null || stat.size === plainSize) && hasGeneration(stat, this.generation);
   }
 
   /**

@@ -89,6 +89,7 @@ class Builder {
       timeoutDirectMs: this.values.pick('timeoutDirectMs', 'CVMFS_TIMEOUT_DIRECT', seconds, 10_000).value,
       lowSpeedLimitBytesPerSecond: this.values.pick('lowSpeedLimitBytesPerSecond', 'CVMFS_LOW_SPEED_LIMIT', wholeNumber, 1024).value,
       maxRetries: this.values.pick('maxRetries', 'CVMFS_MAX_RETRIES', wholeNumber, 1).value,
+      maxConnections: this.values.pick('maxConnections', undefined, wholeNumber, 64).value,
       backoffInitMs: this.values.pick('backoffInitMs', 'CVMFS_BACKOFF_INIT', seconds, 2_000).value,
       backoffMaxMs: this.values.pick('backoffMaxMs', 'CVMFS_BACKOFF_MAX', seconds, 10_000).value,
       proxyResetAfterMs: this.values.pick('proxyResetAfterMs', 'CVMFS_PROXY_RESET_AFTER', seconds, 300_000).value,

@@ -71,6 +71,8 @@ const schema = z.strictObject({
   lowSpeedLimitBytesPerSecond: count(1e12),
   /** Of the same URL, before another proxy or server is tried (spec 6.6). */
   maxRetries: count(100),
+  /** To one proxy or server. A mount that was made before there was the setting has the default. */
+  maxConnections: count(1024).min(1).default(64),
   backoffInitMs: milliseconds,
   backoffMaxMs: milliseconds,
   proxyResetAfterMs: milliseconds,

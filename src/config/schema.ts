@@ -58,6 +58,7 @@ export const REPOSITORY = {
   timeoutDirectMs: optional('timeout_direct', type.duration),
   lowSpeedLimitBytesPerSecond: optional('low_speed_limit', type.size),
   maxRetries: optional('max_retries', type.integer(0, 100)),
+  maxConnections: optional('max_connections', type.integer(1, 1024)),
   backoffInitMs: optional('backoff_init', type.duration),
   backoffMaxMs: optional('backoff_max', type.duration),
   proxyResetAfterMs: optional('proxy_reset_after', type.duration),

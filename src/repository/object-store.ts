@@ -4,13 +4,14 @@
  */
 import * as fs from 'node:fs';
 import { LRUCache } from 'lru-cache';
-import { Failure } from '../error';
+import { Failure, type Code } from '../error';
 import type { ObjectCache } from '../cache/object-cache';
 import { objectName } from '../cache/object-name';
 import type { ObjectReader } from '../cache/object-reader';
 import { objectPath } from '../cvmfs/object';
 import type { ObjectKind } from '../cvmfs/object';
 import type { Transfer, TransferRequest } from '../transfer/transfer';
+import { Urgency } from '../transfer/urgency';
 import { Missing } from './missing';
 import type { ObjectNeed } from './missing';
 import type { Spill } from './spill';
@@ -33,10 +34,32 @@ function storedBytesMax(plain: number): number {
   return Math.min(Number.MAX_SAFE_INTEGER, plain + Math.ceil(plain / 1000) + 65_536);
 }
 
+/** Largest plain size of what is unpacked at once for somebody who waits: half a millisecond of the main thread. */
+const AT_ONCE_PLAIN_BYTES_MAX = 128 << 10;
+/** Bytes of such objects on their way to the disk; beyond, readers wait for the disk as well. */
+const ON_THE_WAY_BYTES_MAX = 8 << 20;
+/** A background fetch that nobody wants any more goes on when it has been sent and is no larger: its connection is worth more. */
+const FINISHED_ANYWAY_BYTES_MAX = 256 << 10;
+/** Failures of a fetch that say nothing about the object: who waits tries again with time of its own. */
+const NOT_FINAL: readonly Code[] = ['NETWORK', 'DEADLINE_EXCEEDED', 'CANCELLED', 'RESOURCE_EXHAUSTED'];
+
 export interface EnsureOptions {
+  /** Nobody waits for it: demanded objects go before it. Demanded meanwhile, it goes with these. */
   readonly background?: boolean;
+  /** Default that of the store. */
   readonly deadlineMs?: number;
+  /** Ends the wait with CANCELLED, and the fetch unless somebody else waits for it too. */
   readonly signal?: AbortSignal;
+  /** Resolve only when every process can open it; else it may still be in this process' memory, on its way to the disk. */
+  readonly onDisk?: boolean;
+}
+
+interface Flight {
+  readonly urgency: Urgency;
+  readonly controller: AbortController;
+  readonly done: Promise<void>;
+  readonly plainSize: number | null;
+  waiters: number;
 }
 
 export interface ObjectStoreCounters {
@@ -51,7 +74,10 @@ export class ObjectStore {
   readonly #transfer: Transfer;
   readonly #deadlineMs: number;
   readonly #spill: Spill;
-  readonly #underWay = new Map<string, Promise<void>>();
+  readonly #underWay = new Map<string, Flight>();
+  /** Objects in `#memory` on their way to the disk. */
+  readonly #storing = new Map<string, Promise<void>>();
+  #storingBytes = 0;
   readonly #memory = new LRUCache<string, Buffer>({ maxSize: MEMORY_BYTES_MAX, sizeCalculation: (bytes) => bytes.length + 1 });
   readonly counters = { fetched: 0, failed: 0 };
 
@@ -63,14 +89,30 @@ export class ObjectStore {
     this.#spill = options.spill;
   }
 
-  /** Resolves when the object is local. Errors: those of the transfer and of the cache, naming the object. */
+  /**
+   * Resolves when the object is local: when this store can read it, and with `onDisk` when everybody can. Errors: those of
+   * the transfer and of the cache, naming the object.
+   */
   async ensure(need: ObjectNeed, options: EnsureOptions = {}): Promise<void> {
     const name = objectName(need);
-    const running = this.#underWay.get(name);
-    if (running !== undefined) return running;
-    const fetching = this.#make(need, name, options).finally(() => this.#underWay.delete(name));
-    this.#underWay.set(name, fetching);
-    return fetching;
+    for (let last = false; ; last = true) {
+      const storing = this.#storing.get(name);
+      if (storing !== undefined) {
+        if (this.#memory.has(name) && options.onDisk !== true) return;
+        await storing;
+      }
+      const joined = this.#underWay.get(name);
+      const inBackground = joined?.urgency.background === true;
+      try {
+        await this.#wait(joined ?? this.#begin(need, name, options), need, options);
+        if (options.onDisk === true) await this.#storing.get(name);
+        return;
+      } catch (error) {
+        // Whoever began it had little time for it, or gave it up; who needs it now has time of its own.
+        const mine = !inBackground || options.background === true || options.signal?.aborted === true;
+        if (mine || last || !(error instanceof Failure && NOT_FINAL.includes(error.code))) throw error;
+      }
+    }
   }
 
   /** True when nothing has to be fetched. Never waits. */
@@ -126,31 +168,100 @@ export class ObjectStore {
     return !(await this.#cache.reverify(need));
   }
 
-  async #make(need: ObjectNeed, name: string, options: EnsureOptions): Promise<void> {
+  #begin(need: ObjectNeed, name: string, options: EnsureOptions): Flight {
+    const urgency = new Urgency(options.background === true);
+    const controller = new AbortController();
+    const done = this.#make(need, name, urgency, options.deadlineMs ?? this.#deadlineMs, controller.signal).finally(() => this.#underWay.delete(name));
+    // All who wait may have left.
+    done.catch(() => undefined);
+    const flight = { urgency, controller, done, plainSize: need.plainSize, waiters: 0 };
+    this.#underWay.set(name, flight);
+    return flight;
+  }
+
+  async #wait(flight: Flight, need: ObjectNeed, { background, signal }: EnsureOptions): Promise<void> {
+    if (background !== true) flight.urgency.promote();
+    flight.waiters += 1;
+    if (signal === undefined) {
+      await flight.done.finally(() => (flight.waiters -= 1));
+      return;
+    }
+    const { promise: gone, reject: leave } = withReject();
+    const aborted = (): void => leave(new Failure('CANCELLED', `${need.what}: the download was cancelled`));
+    if (signal.aborted) aborted();
+    else signal.addEventListener('abort', aborted, { once: true });
+    try {
+      await Promise.race([flight.done, gone]);
+    } finally {
+      signal.removeEventListener('abort', aborted);
+      flight.waiters -= 1;
+      const finishes = flight.urgency.background && !flight.urgency.queued && (flight.plainSize ?? Infinity) <= FINISHED_ANYWAY_BYTES_MAX;
+      if (flight.waiters === 0 && !finishes) flight.controller.abort();
+    }
+  }
+
+  async #make(need: ObjectNeed, name: string, urgency: Urgency, deadlineMs: number, signal: AbortSignal): Promise<void> {
     if (this.#isKept(name) || (await this.#cache.ensure(need, need.plainSize))) return;
     const maxPlainBytes = need.plainSize ?? PLAIN_BYTES_MAX[need.kind];
     const request: TransferRequest = {
       path: need.external === undefined ? objectPath(need) : Buffer.from(need.external.path, 'latin1'),
       maxBytes: storedBytesMax(maxPlainBytes),
-      deadlineMs: options.deadlineMs ?? this.#deadlineMs,
+      deadlineMs,
       info: need.what,
-      ...(options.background === true ? { background: true } : {}),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      urgency,
+      signal,
       ...(need.external === undefined ? {} : { external: true }),
       ...(need.external?.range === undefined ? {} : { range: need.external.range }),
     };
     try {
-      const inserted = await this.#transfer.fetch(request, (body) =>
-        this.#cache.insert(need, body, { plainSize: need.plainSize, maxPlainBytes, orMemoryMaxBytes: MEMORY_OBJECT_BYTES_MAX }),
-      );
+      const memory = await this.#transfer.fetch(request, async (body) => {
+        if (body.whole !== undefined && !urgency.background && this.#takeAtOnce(need, name, body.whole)) return undefined;
+        const limits = { plainSize: need.plainSize, maxPlainBytes, orMemoryMaxBytes: MEMORY_OBJECT_BYTES_MAX, lazy: urgency.background };
+        return (await this.#cache.insert(need, body.whole ?? body, limits)).memory;
+      });
       this.counters.fetched += 1;
-      if (inserted.memory === undefined) return;
-      if (need.kind === 'catalog' || need.kind === 'history') this.#spill.put(name, inserted.memory);
-      else this.#memory.set(name, inserted.memory);
+      if (memory === undefined) return;
+      if (need.kind === 'catalog' || need.kind === 'history') this.#spill.put(name, memory);
+      else this.#memory.set(name, memory);
     } catch (error) {
       this.counters.failed += 1;
       const failure = Failure.from(error);
       throw new Failure(failure.code, `${need.what}: ${failure.what}`, { cause: failure, data: failure.data, ...(failure.next === undefined ? {} : { next: failure.next }) });
     }
   }
+
+  /**
+   * A small object that a reader waits for is checked and unpacked here and now, and read from memory; to the disk it goes
+   * afterwards, in company. False when it is none of these, or when too much is on its way already.
+   */
+  #takeAtOnce(need: ObjectNeed, name: string, stored: Buffer): boolean {
+    // What is opened by its path must be a file.
+    if (need.kind !== 'file' && need.kind !== 'chunk') return false;
+    const { plainSize } = need;
+    if (plainSize === null || plainSize > AT_ONCE_PLAIN_BYTES_MAX || this.#storingBytes + plainSize > ON_THE_WAY_BYTES_MAX) return false;
+    const plain = this.#cache.unpack(need, stored, { plainSize, maxPlainBytes: plainSize });
+    this.#memory.set(name, plain);
+    this.#storingBytes += plain.length;
+    const storing = this.#cache
+      .insertChecked(need, plain)
+      .then(
+        () => {
+          if (this.#memory.get(name) === plain) this.#memory.delete(name);
+        },
+        // It stays in memory, as every object for which the disk has no room.
+        () => undefined,
+      )
+      .finally(() => {
+        this.#storingBytes -= plain.length;
+        this.#storing.delete(name);
+      });
+    this.#storing.set(name, storing);
+    return true;
+  }
+}
+
+function withReject(): { readonly promise: Promise<never>; readonly reject: (reason: Failure) => void } {
+  let reject: (reason: Failure) => void = () => undefined;
+  const promise = new Promise<never>((_resolve, refuse) => (reject = refuse));
+  return { promise, reject };
 }

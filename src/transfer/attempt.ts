@@ -13,6 +13,7 @@ import { escapePath } from './object-url';
 import type { Place } from './retry-plan';
 import { printable, type TransferLog } from './transfer-log';
 import type { TransferOptions } from './transfer-options';
+import type { Urgency } from './urgency';
 import type { TransferInfo, TransferRequest } from './transfer-request';
 
 const REDIRECTS = [301, 302, 303, 307, 308];
@@ -20,6 +21,8 @@ const MAX_LOCATION_CHARACTERS = 8_192;
 /** An error page up to this is read to keep its connection; of a longer one the connection is closed. */
 const MAX_PAGE_BYTES = 16 * 1024;
 const PAGE_TIMEOUT_MS = 1_000;
+/** A body up to this is collected before its consumer sees it; as many as are in flight are in memory at once. */
+const SMALL_BODY_BYTES = 64 * 1024;
 
 export interface AttemptWorld {
   readonly options: TransferOptions;
@@ -30,23 +33,28 @@ export interface AttemptWorld {
   readonly count: (bytes: number) => void;
 }
 
-export type Consume<T> = (body: AsyncIterable<Buffer>, info: TransferInfo) => Promise<T>;
+/** `whole`: the whole body, when it is small and has come already. Its connection may be somebody else's by then. */
+export interface Received extends AsyncIterable<Buffer> {
+  readonly whole?: Buffer;
+}
+
+export type Consume<T> = (body: Received, info: TransferInfo) => Promise<T>;
 
 /** Runs the attempt in a slot of the place's connection. `choose` is asked again after the wait for one: the shared choice may have moved. */
-export async function attempt<T>(world: AttemptWorld, request: TransferRequest, choose: () => Place, began: (place: Place) => void, consume: Consume<T>, signal: AbortSignal): Promise<T> {
+export async function attempt<T>(world: AttemptWorld, request: TransferRequest, urgency: Urgency, choose: () => Place, began: (place: Place) => void, consume: Consume<T>, signal: AbortSignal): Promise<T> {
   for (;;) {
     const place = choose();
     const url = new URL(`${place.server}/${escapePath(request.path)}`);
     const connection = world.connections.to(url, place.proxy);
-    const release = await connection.slots.acquire(request.background === true, signal);
+    const release = await connection.slots.acquire(urgency, signal);
     try {
       const now = choose();
       if (now.server !== place.server || now.proxy !== place.proxy) continue;
       began(place);
-      const redirect = await exchange(world, request, place, url, connection, consume, signal);
+      const redirect = await exchange(world, request, place, url, connection, release, consume, signal);
       if (!('location' in redirect)) return redirect.result;
       release();
-      return await follow(world, request, place, url, redirect.location, consume, signal);
+      return await follow(world, request, urgency, place, url, redirect.location, consume, signal);
     } finally {
       release();
     }
@@ -55,15 +63,15 @@ export async function attempt<T>(world: AttemptWorld, request: TransferRequest, 
 
 type Exchanged<T> = { readonly result: T } | { readonly location: string };
 
-async function follow<T>(world: AttemptWorld, request: TransferRequest, place: Place, first: URL, firstLocation: string, consume: Consume<T>, signal: AbortSignal): Promise<T> {
+async function follow<T>(world: AttemptWorld, request: TransferRequest, urgency: Urgency, place: Place, first: URL, firstLocation: string, consume: Consume<T>, signal: AbortSignal): Promise<T> {
   let from = first;
   let location = firstLocation;
   for (let hop = 0; hop < world.options.maxRedirects; hop++) {
     const url = redirectTarget(from, location);
     const connection = world.connections.to(url, place.proxy);
-    const release = await connection.slots.acquire(request.background === true, signal);
+    const release = await connection.slots.acquire(urgency, signal);
     try {
-      const answer = await exchange(world, request, place, url, connection, consume, signal);
+      const answer = await exchange(world, request, place, url, connection, release, consume, signal);
       if (!('location' in answer)) return answer.result;
       from = url;
       location = answer.location;
@@ -86,11 +94,12 @@ function redirectTarget(from: URL, location: string): URL {
   return url;
 }
 
-async function exchange<T>(world: AttemptWorld, request: TransferRequest, place: Place, url: URL, connection: Connection, consume: Consume<T>, signal: AbortSignal): Promise<Exchanged<T>> {
+async function exchange<T>(world: AttemptWorld, request: TransferRequest, place: Place, url: URL, connection: Connection, release: () => void, consume: Consume<T>, signal: AbortSignal): Promise<Exchanged<T>> {
   const proxied = place.proxy.origin !== undefined;
   const target = connection.target(url);
   const headersSent = { ...requestHeaders(world.options, request, place), ...target.headers };
   let response: IncomingMessage;
+  const askedAt = world.clock.now();
   try {
     response = await httpGet({ ...target, headers: headersSent }, signal, timeoutMs(world.options, proxied));
   } catch (error) {
@@ -100,6 +109,7 @@ async function exchange<T>(world: AttemptWorld, request: TransferRequest, place:
     if (code === 'EMFILE' || code === 'ENFILE') throw new Failure('RESOURCE_EXHAUSTED', `${printable(request.path)}: no file descriptor is left for a connection (${code})`, { next: 'raise the limit of open files' });
     throw errorFailure(error, proxied, false);
   }
+  connection.pace.answered(world.clock.now() - askedAt);
   const { statusCode = 0, headers } = response;
   const location = header(headers, 'location');
   if (world.options.followRedirects && REDIRECTS.includes(statusCode) && location !== undefined) {
@@ -112,7 +122,7 @@ async function exchange<T>(world: AttemptWorld, request: TransferRequest, place:
     await discard(response);
     throw statusFailure(statusCode, headers, proxied, world.clock.now());
   }
-  return { result: await receive(world, request, place, url, response, consume, signal) };
+  return { result: await receive(world, request, place, url, response, release, consume, signal) };
 }
 
 /** To connect, then to the first byte, then without reaching the low speed limit. */
@@ -129,7 +139,7 @@ function requestHeaders(options: TransferOptions, request: TransferRequest, plac
   };
 }
 
-async function receive<T>(world: AttemptWorld, request: TransferRequest, place: Place, url: URL, response: IncomingMessage, consume: Consume<T>, signal: AbortSignal): Promise<T> {
+async function receive<T>(world: AttemptWorld, request: TransferRequest, place: Place, url: URL, response: IncomingMessage, release: () => void, consume: Consume<T>, signal: AbortSignal): Promise<T> {
   const { headers } = response;
   const proxied = place.proxy.origin !== undefined;
   const name = printable(request.path);
@@ -160,7 +170,14 @@ async function receive<T>(world: AttemptWorld, request: TransferRequest, place: 
       ...(Number.isNaN(date.getTime()) ? {} : { date }),
       ...(contentType === undefined ? {} : { contentType: printable(contentType) }),
     };
-    const result = await consume(body.chunks(), info);
+    let received: Received;
+    if (contentLength !== undefined && contentLength <= SMALL_BODY_BYTES) {
+      const whole = await body.collect();
+      // What is done with it now needs no connection: the next request has it meanwhile.
+      release();
+      received = { whole, [Symbol.asyncIterator]: () => one(whole) };
+    } else received = body.chunks();
+    const result = await consume(received, info);
     if (body.fault !== undefined) throw body.fault;
     return result;
   } catch (error) {
@@ -213,4 +230,8 @@ async function discard(page: IncomingMessage): Promise<void> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+async function* one(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
 }

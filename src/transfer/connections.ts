@@ -13,6 +13,7 @@ import type { Clock } from './clock';
 import { cachedLookup } from './host-lookup';
 import type { GetOptions } from './http-get';
 import type { ProxyEndpoint } from './proxy-endpoint';
+import { Pace } from './pace';
 import { SlotQueue } from './slot-queue';
 import type { TransferOptions } from './transfer-options';
 import { TunnelAgent } from './tunnel-agent';
@@ -24,6 +25,7 @@ const KEEP_ALIVE_MS = 4_000;
 
 export interface Connection {
   readonly slots: SlotQueue;
+  readonly pace: Pace;
   /** Destination, request target and headers that this way needs for the URL. */
   target(url: URL): GetOptions & { readonly headers: Record<string, string> };
 }
@@ -38,7 +40,7 @@ export class Connections {
 
   constructor(
     private readonly options: TransferOptions,
-    clock: Clock,
+    private readonly clock: Clock,
   ) {
     this.lookup = cachedLookup(clock);
     this.origins = new LRUCache({ max: MAX_ORIGINS, dispose: ({ agent }, _key, reason) => (reason === 'evict' ? closeIdle(agent) : agent.destroy()) });
@@ -65,20 +67,21 @@ export class Connections {
     const toHost = { lookup: this.lookup, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(1_000, Math.floor(timeoutMs / 4))) };
     const pool = { keepAlive: true, timeout: KEEP_ALIVE_MS, maxSockets: this.options.maxConnections, maxFreeSockets: this.options.maxConnections };
     // Every request holds a slot of `maxInFlight` already, so this second queue can not grow beyond that.
-    const slots = new SlotQueue(this.options.maxConnections, this.options.maxInFlight);
+    const pace = new Pace(this.clock);
+    const slots = new SlotQueue(this.options.maxConnections, this.options.maxInFlight, () => pace.requests());
     const { origin, authorization } = proxy;
     if (origin === undefined) {
       const agent = agentFor(url, { ...pool, ...toHost });
-      return { slots, agent, target: (at) => ({ agent, ...destination(at), path: `${at.pathname}${at.search}`, headers: { host: at.host } }) };
+      return { slots, pace, agent, target: (at) => ({ agent, ...destination(at), path: `${at.pathname}${at.search}`, headers: { host: at.host } }) };
     }
     const endpoint = new URL(origin);
     if (tunnel) {
       const agent = new TunnelAgent({ ...destination(endpoint), ...toHost }, authorization, pool);
-      return { slots, agent, target: (at) => ({ agent, ...destination(at), path: `${at.pathname}${at.search}`, headers: { host: at.host } }) };
+      return { slots, pace, agent, target: (at) => ({ agent, ...destination(at), path: `${at.pathname}${at.search}`, headers: { host: at.host } }) };
     }
     const credentials: Record<string, string> = authorization === undefined ? {} : { 'proxy-authorization': authorization };
     const agent = agentFor(endpoint, { ...pool, ...toHost });
-    return { slots, agent, target: (at) => ({ agent, ...destination(endpoint), path: at.href, headers: { host: at.host, ...credentials } }) };
+    return { slots, pace, agent, target: (at) => ({ agent, ...destination(endpoint), path: at.href, headers: { host: at.host, ...credentials } }) };
   }
 }
 

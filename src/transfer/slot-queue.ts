@@ -1,9 +1,10 @@
 /**
  * A bounded number of slots with a bounded queue before them. Demanded work (a reader waits for it) always goes before
  * background work (prefetch), and background work never takes the last quarter of the slots: else a full prefetch, sitting
- * out its back-offs, would make every reader wait.
+ * out its back-offs, would make every reader wait. What waits in the background and is then demanded changes queues.
  */
 import { Failure } from '../error';
+import type { Urgency } from './urgency';
 
 interface Waiter {
   admit(): void;
@@ -19,6 +20,8 @@ export class SlotQueue {
     private readonly slots: number,
     /** Waiters of either kind. */
     private readonly maxQueued: number,
+    /** How many slots background work makes good use of just now. */
+    private readonly pace: () => number = () => Infinity,
   ) {
     this.backgroundSlots = slots - Math.floor(slots / 4);
   }
@@ -32,33 +35,42 @@ export class SlotQueue {
   }
 
   /** Resolves to a function that gives the slot back. Throws RESOURCE_EXHAUSTED, or the signal's reason. */
-  acquire(background: boolean, signal: AbortSignal): Promise<() => void> {
+  acquire(urgency: Urgency, signal: AbortSignal): Promise<() => void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
-      const queue = background ? this.background : this.demanded;
-      if (queue.size === 0 && this.free(background)) return resolve(this.take());
+      let queue = urgency.background ? this.background : this.demanded;
+      if (queue.size === 0 && this.free(urgency.background)) return resolve(this.take());
       if (queue.size >= this.maxQueued) {
         return reject(
-          new Failure('RESOURCE_EXHAUSTED', `${queue.size} ${background ? 'background' : 'demanded'} downloads are waiting already`, { next: 'try again later' }),
+          new Failure('RESOURCE_EXHAUSTED', `${queue.size} ${urgency.background ? 'background' : 'demanded'} downloads are waiting already`, { next: 'try again later' }),
         );
       }
       const aborted = (): void => {
         queue.delete(waiter);
+        urgency.goes();
         reject(signal.reason);
       };
       const waiter: Waiter = {
         admit: () => {
           signal.removeEventListener('abort', aborted);
+          urgency.goes();
           resolve(this.take());
         },
       };
       queue.add(waiter);
       signal.addEventListener('abort', aborted, { once: true });
+      urgency.waits(() => {
+        if (!queue.delete(waiter)) return;
+        // Beyond `maxQueued` when it must be: it was let in once, and a reader is not turned away for being promoted.
+        queue = this.demanded;
+        queue.add(waiter);
+        this.admitNext();
+      });
     });
   }
 
   private free(background: boolean): boolean {
-    return background ? this.demanded.size === 0 && this.taken < this.backgroundSlots : this.taken < this.slots;
+    return background ? this.demanded.size === 0 && this.taken < Math.min(this.backgroundSlots, this.pace()) : this.taken < this.slots;
   }
 
   private take(): () => void {
@@ -69,7 +81,7 @@ export class SlotQueue {
       given = true;
       this.taken -= 1;
       // The next turn: by then the failure of whoever leaves has moved the shared choice, and its connection is free again.
-      setImmediate(() => this.admitNext());
+      if (this.queued > 0) setImmediate(() => this.admitNext());
     };
   }
 

@@ -35,7 +35,7 @@ export interface TransferOptions {
   readonly followRedirects: boolean;
   /** Hops of one attempt. */
   readonly maxRedirects: number;
-  /** Connections to one proxy or server. */
+  /** Connections to one proxy or server: opened as they are needed, which is for many requests at once over a long way (pace.ts). */
   readonly maxConnections: number;
   /** Requests under way at once, over all servers. */
   readonly maxInFlight: number;
@@ -61,8 +61,8 @@ export const TRANSFER_DEFAULTS: Omit<TransferOptions, 'servers'> = {
   hostResetAfterMs: 1_800_000,
   followRedirects: false,
   maxRedirects: 4,
-  maxConnections: 16,
-  maxInFlight: 64,
+  maxConnections: 64,
+  maxInFlight: 128,
   // A waiting request is a few hundred bytes; a reader turned away is an error in somebody's container.
   maxQueued: 16_384,
   // Some replicas and site proxies let through only what begins like the stock client.

@@ -2,6 +2,7 @@
 import { Failure } from '../error';
 import { escapePath } from './object-url';
 import { printable } from './transfer-log';
+import type { Urgency } from './urgency';
 
 export interface TransferRequest {
   /** Relative to the server's base URL, unescaped: `data/ab/cd…`, `.cvmfspublished`. Bytes where it is not UTF-8. */
@@ -12,6 +13,8 @@ export interface TransferRequest {
   readonly noCache?: boolean;
   /** Nobody waits for it: demanded requests go before it. */
   readonly background?: boolean;
+  /** In place of `background`, where that may change while the request is under way. */
+  readonly urgency?: Urgency;
   readonly signal?: AbortSignal;
   /** Total, from now, queue and back-offs included; else `totalTimeoutMs` of the options. */
   readonly deadlineMs?: number;

@@ -23,7 +23,9 @@ import { SlotQueue } from './slot-queue';
 import { printable, type TransferLog } from './transfer-log';
 import { checkRequest, type TransferInfo, type TransferRequest } from './transfer-request';
 import { transferOptions, type ProxyGroup, type TransferOptions, type TransferSettings } from './transfer-options';
+import { Urgency } from './urgency';
 
+export type { Received } from './attempt';
 export type { TransferInfo, TransferRequest } from './transfer-request';
 
 export interface TransferCounters {
@@ -125,6 +127,7 @@ class HttpTransfer implements Transfer {
 
   async fetchBytes(request: TransferRequest): Promise<{ bytes: Buffer; info: TransferInfo }> {
     return this.fetch(request, async (body, info) => {
+      if (body.whole !== undefined) return { bytes: body.whole, info };
       const chunks: Buffer[] = [];
       for await (const chunk of body) chunks.push(chunk);
       return { bytes: Buffer.concat(chunks), info };
@@ -184,10 +187,11 @@ class HttpTransfer implements Transfer {
   }
 
   private async admitted<T>(request: TransferRequest, route: Route, trail: AttemptTrail, consume: Consume<T>, signal: AbortSignal): Promise<T> {
-    const release = await this.admission.acquire(request.background === true, signal);
+    const urgency = request.urgency ?? new Urgency(request.background === true);
+    const release = await this.admission.acquire(urgency, signal);
     let exhausted: Failure;
     try {
-      const outcome = await this.untilExhausted(request, route, trail, consume, signal);
+      const outcome = await this.untilExhausted(request, urgency, route, trail, consume, signal);
       if (!('exhausted' in outcome)) return outcome.result;
       exhausted = outcome.exhausted;
     } finally {
@@ -199,7 +203,7 @@ class HttpTransfer implements Transfer {
     throw exhausted;
   }
 
-  private async untilExhausted<T>(request: TransferRequest, route: Route, trail: AttemptTrail, consume: Consume<T>, signal: AbortSignal): Promise<{ result: T } | { exhausted: Failure }> {
+  private async untilExhausted<T>(request: TransferRequest, urgency: Urgency, route: Route, trail: AttemptTrail, consume: Consume<T>, signal: AbortSignal): Promise<{ result: T } | { exhausted: Failure }> {
     const plan = new RetryPlan(route, this.options, this.world.random, request.noCache === true);
     for (;;) {
       try {
@@ -208,7 +212,7 @@ class HttpTransfer implements Transfer {
           plan.began();
           trail.began(place);
         };
-        return { result: await attempt(this.attemptWorld, request, () => plan.place(), began, consume, signal) };
+        return { result: await attempt(this.attemptWorld, request, urgency, () => plan.place(), began, consume, signal) };
       } catch (error) {
         if (!(error instanceof AttemptFailure)) throw error;
         const place = plan.place();

@@ -185,7 +185,7 @@ describe('fail-over', () => {
   it('moves one server on when many requests fail together', async () => {
     const servers = [await server(), await server(), await server(), await server()];
     servers[0]!.behave = () => ({ kind: 'status', status: 500 });
-    const { transfer } = start({ servers: servers.map((one) => `${one.url}/r`) });
+    const { transfer } = start({ servers: servers.map((one) => `${one.url}/r`), maxConnections: 16 });
     await Promise.all(Array.from({ length: 40 }, () => transfer.fetchBytes(wanted)));
     expect(transfer.status().server).toBe(`${servers[1]!.url}/r`);
     expect(servers.slice(2).map((one) => one.requests.length)).toEqual([0, 0]);

@@ -71,7 +71,7 @@ describe('limits of transfers', () => {
     const warned = jest.fn();
     process.on('warning', warned);
     server.behave = () => ({ kind: 'hang' });
-    const { transfer } = start({ timeoutDirectMs: 10_000 });
+    const { transfer } = start({ timeoutDirectMs: 10_000, maxConnections: 16 });
     const controller = new AbortController();
     const all = Array.from({ length: 30 }, () => transfer.fetchBytes({ ...wanted, signal: controller.signal }));
     await turns(() => server.requests.length === 16);
@@ -131,7 +131,7 @@ describe('limits of transfers', () => {
     const proxy = await startProxyServer();
     try {
       for (const proxies of [[], [[proxy.url]]]) {
-        const { transfer } = start({ proxies, timeoutMs: 10_000, timeoutDirectMs: 10_000 });
+        const { transfer } = start({ maxConnections: 16, proxies, timeoutMs: 10_000, timeoutDirectMs: 10_000 });
         const all = await Promise.all(Array.from({ length: 200 }, () => transfer.fetchBytes(wanted)));
         expect(all.every(({ bytes }) => bytes.equals(object))).toBe(true);
         expect(transfer.status().counters).toMatchObject({ requests: 200, bytes: 200 * object.length, failures: 0, inFlight: 0, queued: 0 });

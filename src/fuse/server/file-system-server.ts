@@ -143,6 +143,8 @@ export class FileSystemServer {
         timeoutDirectMs: config.timeoutDirectMs,
         lowSpeedLimitBytesPerSecond: config.lowSpeedLimitBytesPerSecond,
         maxRetries: config.maxRetries,
+        maxConnections: config.maxConnections,
+        maxInFlight: 2 * config.maxConnections,
         backoffInitMs: config.backoffInitMs,
         backoffMaxMs: config.backoffMaxMs,
         proxyResetAfterMs: config.proxyResetAfterMs,

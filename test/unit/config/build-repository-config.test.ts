@@ -70,6 +70,7 @@ describe('buildRepositoryConfig', () => {
       timeoutDirectMs: 10_000,
       lowSpeedLimitBytesPerSecond: 1024,
       maxRetries: 1,
+      maxConnections: 64,
       backoffInitMs: 2_000,
       backoffMaxMs: 10_000,
       proxyResetAfterMs: 300_000,

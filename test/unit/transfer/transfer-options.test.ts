@@ -6,7 +6,7 @@ import { fakeClock } from '../../support/fake-clock';
 const world = { clock: fakeClock(), random: () => 0, log: () => undefined };
 
 describe('transfer options', () => {
-  it('fill in the defaults of the stock client', () => {
+  it('fill in the defaults, those of the stock client where it has one', () => {
     expect(transferOptions({ servers: ['http://s1/'], maxRetries: undefined as unknown as number })).toMatchObject({
       timeoutMs: 5_000,
       timeoutDirectMs: 10_000,
@@ -17,7 +17,7 @@ describe('transfer options', () => {
       proxyResetAfterMs: 300_000,
       hostResetAfterMs: 1_800_000,
       followRedirects: false,
-      maxConnections: 16,
+      maxConnections: 64,
     });
   });
 
