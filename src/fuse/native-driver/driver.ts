@@ -50,7 +50,8 @@ export class NativeDriver {
   readonly #paths = new LRUCache<string, NodeId>({ max: PATHS_KEPT });
   /** When the last holder of a path closed a file of an earlier revision. */
   readonly #closed = new LRUCache<string, number>({ max: CLOSED_KEPT, ttl: KEPT_MS });
-  readonly #hidden = new LRUCache<string, true>({ max: HIDDEN_KEPT });
+  /** What could not be shown: its bytes, and a text for people. */
+  readonly #hidden = new LRUCache<string, string>({ max: HIDDEN_KEPT });
   #revision = 0;
   #switchedAtMs = -Infinity;
 
@@ -108,12 +109,12 @@ export class NativeDriver {
   warnings(): string[] {
     const always = `this mount has the fuse-native driver: it ends when its process (${process.pid}) ends, and whatever uses it with it`;
     if (this.#hidden.size === 0) return [always];
-    const some = [...this.#hidden.keys()].slice(-3).map((name) => JSON.stringify(name));
+    const some = [...this.#hidden.values()].slice(-3).map((name) => JSON.stringify(name));
     return [always, `${this.#hidden.size}${this.#hidden.size === HIDDEN_KEPT ? ' or more' : ''} names or link targets are not UTF-8, which the fuse-native driver cannot show: ${some.join(', ')}`];
   }
 
-  #hide(name: string): void {
-    this.#hidden.set(name, true);
+  #hide(path: string, name: Buffer = Buffer.alloc(0)): void {
+    this.#hidden.set(`${path}\0${name.toString('latin1')}`, name.length === 0 ? path : `${path === '/' ? '' : path}/${name.toString()}`);
   }
 
   /** The node of a path, in the revision of this moment. */
@@ -175,7 +176,7 @@ export class NativeDriver {
     for (const entry of world.files.list(node)) {
       const name = passable(entry.name);
       if (name === undefined) {
-        this.#hide(`${path === '/' ? '' : path}/${entry.name.toString()}`);
+        this.#hide(path, entry.name);
         continue;
       }
       names.push(name);
