@@ -42,6 +42,9 @@ const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 /** Linux syscall number of openat2, the same on every architecture since it is a late one. */
 const SYS_OPENAT2 = 437;
+const POLLERR = 0x08;
+const POLLNVAL = 0x20;
+const RLIMIT_NOFILE = 7;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
 
@@ -73,6 +76,12 @@ export interface Libc {
   mknod(path: Buffer | string, mode: number, device: bigint): void;
   /** A duplicate of another process' descriptor (pidfd_getfd(2)); needs the right to trace that process. */
   descriptorOf(pid: number, fd: number): number;
+  /** dup3(2): makes `target` another name of what `fd` is, close-on-exec; what `target` was is closed. */
+  duplicateTo(fd: number, target: number): void;
+  /** True when poll(2) reports an error on the descriptor: of /dev/fuse, that its mount is gone. Never waits. */
+  hasError(fd: number): boolean;
+  /** Raises this process' limit of open files, and so its children's, when it is lower; false without the right to. */
+  raiseOpenFiles(wanted: number): boolean;
   /** Gives the free pages of malloc's arenas back to the kernel (malloc_trim(3)). */
   trimMemory(): void;
   /** ioctl(2) with a pointer argument. */
@@ -110,6 +119,10 @@ function bind(): Libc {
   const cSyscall = lib.func('long syscall(long number, long a, const void *b, const void *c, long d)');
   const cSyscall3 = lib.func('long syscall(long number, long a, long b, long c)');
   const cClose = lib.func('int close(int fd)');
+  const cDup3 = lib.func('int dup3(int fd, int target, int flags)');
+  const cPoll = lib.func('int poll(_Inout_ void *fds, unsigned long count, int timeout)');
+  const cGetrlimit = lib.func('int getrlimit(int resource, _Out_ void *limits)');
+  const cSetrlimit = lib.func('int setrlimit(int resource, const void *limits)');
   const cTrim = lib.func('int malloc_trim(size_t pad)');
   const cPrctl = lib.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)');
   const cGetsockopt = lib.func('int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ void *length)');
@@ -203,6 +216,23 @@ function bind(): Libc {
       } finally {
         cClose(pidfd);
       }
+    },
+    duplicateTo(fd, target) {
+      if (cDup3(fd, target, O_CLOEXEC) !== target) throw systemFailure('dup3', null);
+    },
+    hasError(fd) {
+      const polled = Buffer.alloc(8);
+      polled.writeInt32LE(fd, 0);
+      return cPoll(polled, 1, 0) === 1 && (polled.readInt16LE(6) & (POLLERR | POLLNVAL)) !== 0;
+    },
+    raiseOpenFiles(wanted) {
+      const limits = Buffer.alloc(16);
+      if (cGetrlimit(RLIMIT_NOFILE, limits) !== 0) throw systemFailure('getrlimit', null);
+      const [soft, hard] = [limits.readBigUInt64LE(0), limits.readBigUInt64LE(8)];
+      if (soft >= BigInt(wanted)) return true;
+      limits.writeBigUInt64LE(BigInt(wanted), 0);
+      if (hard < BigInt(wanted)) limits.writeBigUInt64LE(BigInt(wanted), 8);
+      return cSetrlimit(RLIMIT_NOFILE, limits) === 0;
     },
     trimMemory() {
       cTrim(0);

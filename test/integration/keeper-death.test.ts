@@ -3,7 +3,7 @@ import * as crypto from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import type { MountInfo } from '../../src/fuse/keeper/keeper';
-import { startTicks } from '../../src/fuse/keeper/process-identity';
+import { startTicks } from '../../src/fuse/process-identity';
 import { MadeRepository } from '../support/made-repository';
 import { Shell, until } from '../support/shell';
 import { describeWithMounts, TestHost } from '../support/test-host';

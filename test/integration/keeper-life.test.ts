@@ -1,7 +1,7 @@
 /** Mounting and unmounting without any service: the keeper comes when it is needed, goes when it is not, and refuses clearly. */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { startTicks } from '../../src/fuse/keeper/process-identity';
+import { startTicks } from '../../src/fuse/process-identity';
 import { MadeRepository } from '../support/made-repository';
 import { Shell, until } from '../support/shell';
 import { describeWithMounts, TestHost } from '../support/test-host';

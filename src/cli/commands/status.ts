@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { Failure } from '../../error';
 import { MountedClient } from '../../fuse/control/mounted-client';
-import type { MountInfo } from '../../fuse/keeper/keeper';
+import type { KeeperList, MountInfo } from '../../fuse/keeper/keeper';
 import { FUSE_TYPE } from '../../fuse/keeper/own-mounts';
 import { readMountinfo } from '../../native/mountinfo';
 import type { Config } from '../../config/config';
@@ -16,8 +16,8 @@ import { findService } from '../service-client';
 const STATUS_TIMEOUT_MS = 5_000;
 const serverStatus = z.object({ revision: z.number(), rootHash: z.string(), offline: z.boolean(), warnings: z.array(z.string()), ioErrors: z.number() }).loose();
 
-async function mountStatus(info: MountInfo, keeperPid: number): Promise<{ mount: object; warnings: string[] }> {
-  const base = { repository: info.repository, mountpoint: info.mountpoint, server_pid: info.serverPid, keeper_pid: keeperPid, spare_pid: null };
+async function mountStatus(info: MountInfo, { keeperPid, sparePid }: KeeperList): Promise<{ mount: object; warnings: string[] }> {
+  const base = { repository: info.repository, mountpoint: info.mountpoint, server_pid: info.serverPid, keeper_pid: keeperPid, spare_pid: sparePid };
   const client = new MountedClient(info);
   try {
     const status = serverStatus.parse(await client.raw('status', {}, STATUS_TIMEOUT_MS));
@@ -70,7 +70,7 @@ export async function status(_args: readonly unknown[], given: Record<string, un
   const options = given as CommonOptions;
   const config = configuration(options);
   const [list, { service, warnings: said }] = await Promise.all([keeperList(config.runDir), serviceStatus(config)]);
-  const found = await Promise.all((list?.mounts ?? []).map((info) => mountStatus(info, list!.keeperPid)));
+  const found = await Promise.all((list?.mounts ?? []).map((info) => mountStatus(info, list!)));
   const warnings = [...found.flatMap((one) => one.warnings), ...(list?.warnings ?? [])];
   for (const dead of list?.dead ?? []) warnings.push(`${dead.repository} at ${dead.mountpoint} is dead: ${dead.reason}`);
   const known = new Set([...(list?.mounts ?? []), ...(list?.dead ?? [])].map((mount) => mount.mountpoint));

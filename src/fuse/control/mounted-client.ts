@@ -4,7 +4,7 @@ import { Failure } from '../../error';
 import type { EntryType, MountedRepository, PrefetchOrder, Snapshot, ViewPath, WalkOptions, WalkedEntry } from '../../repository/reader';
 import { VIEWS_NAME } from '../../repository/node-id';
 import type { MountInfo } from '../keeper/keeper';
-import { controlPath } from '../keeper/server-process';
+import { controlPath } from './control-path';
 import { CONTENT_BYTES_MAX, LIST_ENTRIES_MAX } from '../server/control-methods';
 import { ControlClient } from './control-client';
 

@@ -7,7 +7,7 @@
  *
  *     mount   {mountpoint, config, serverUid, serverGid}   → MountInfo
  *     unmount {mountpoint, lazy}                           → {}
- *     list    {}                                           → {keeperPid, mounts: MountInfo[], dead: […], warnings}
+ *     list    {}                                           → {keeperPid, sparePid, mounts: MountInfo[], dead: […], warnings}
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -16,14 +16,24 @@ import { Failure } from '../../error';
 import { checkRepositoryConfig } from '../../config/repository-config';
 import { readMountinfo } from '../../native/mountinfo';
 import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
+import type { DescriptorSocket } from '../../native/descriptor-socket';
 import { listenControl } from '../control/control-server';
 import type { ControlServer } from '../control/control-server';
-import { KeptMount, removeMountDir, takeBack, unmountPath } from './kept-mount';
-import type { KeeperWorld } from './kept-mount';
+import { isAlive } from '../process-identity';
+import { holdsLock } from './adopted-server';
+import { copyDescriptor, findServer } from './adoption';
+import { killProcess } from './kill-process';
+import { KeptMount, takeBack } from './kept-mount';
+import type { Ending, KeeperWorld } from './kept-mount';
 import { NativeMount } from '../native-driver/native-mount';
+import { makeKeeperDirs, mountDir, removeMountDir } from './mount-dir';
 import { readRecords, removeRecord } from './mount-record';
 import type { MountRecord } from './mount-record';
 import { FUSE_TYPE } from './own-mounts';
+import { Pings } from './pings';
+import { earlierSpare, Spare } from './spare';
+import type { StandbyProcess } from './server-process';
+import { unmountPath } from './unmount-path';
 
 /** The keeper ends this long after its last mount has gone. */
 const IDLE_MS = 10_000;
@@ -52,6 +62,8 @@ export interface DeadMount {
 
 export interface KeeperList {
   readonly keeperPid: number;
+  /** The warm spare; null while none is ready. */
+  readonly sparePid: number | null;
   readonly mounts: readonly MountInfo[];
   readonly dead: readonly DeadMount[];
   /** Records that this keeper does not understand, and so leaves alone, each with its file. */
@@ -104,8 +116,11 @@ export class Keeper {
   #idle: NodeJS.Timeout | null = null;
   readonly #onIdle: () => void;
 
-  constructor(world: KeeperWorld, onIdle: () => void) {
-    this.#world = world;
+  constructor(world: Omit<KeeperWorld, 'spare' | 'pings'> & { readonly sockets: DescriptorSocket; readonly monotonicMs: () => number }, onIdle: () => void) {
+    const { runDir, sockets, log, monotonicMs } = world;
+    const pings = new Pings({ log, monotonicMs });
+    const spare = new Spare({ runDir, sockets, log, pings, announceAll: (standby) => this.#announceAll(standby) });
+    this.#world = { ...world, spare, pings };
     this.#onIdle = onIdle;
   }
 
@@ -115,7 +130,8 @@ export class Keeper {
       this.#world.log.error('record of a mount set aside', { file, error: failure });
       this.#setAside.push(failure.message);
     });
-    for (const record of records) await this.#takeOver(record);
+    makeKeeperDirs(this.#world.runDir);
+    await this.#takeOver(records);
     this.#control = await listenControl({
       path: keeperSocket(this.#world.runDir),
       allowedUids: [0],
@@ -130,23 +146,76 @@ export class Keeper {
     this.#considerIdle();
   }
 
-  async #takeOver(record: MountRecord): Promise<void> {
-    const { log, runDir } = this.#world;
-    if (record.phase === 'mounting') return this.#takeBack(record);
-    const present = isMounted(record);
-    try {
-      this.#add(await (record.config.driver === 'fuse-native' ? NativeMount : KeptMount).adopt(this.#world, record, present));
-      log.info('mount taken over', { repository: record.config.fqrn, mountpoint: record.mountpoint });
-    } catch (error) {
-      if (present) {
-        const failure = Failure.from(error);
-        log.error('a mount is dead', { repository: record.config.fqrn, mountpoint: record.mountpoint, error });
-        this.#dead.set(record.mountpoint, { record, reason: failure.message });
-      } else {
-        removeMountDir(this.#world, record);
-        removeRecord(runDir, record.id);
+  /**
+   * First a copy of every descriptor, then the end of the earlier spare, which might take a mount over at any moment, then
+   * who serves: from here on nothing changes but by this keeper.
+   */
+  async #takeOver(records: readonly MountRecord[]): Promise<void> {
+    const { log, runDir, libc, watch } = this.#world;
+    const held: Array<{ record: MountRecord; fuseFd: number }> = [];
+    for (const record of records) {
+      if (record.phase === 'mounting') this.#takeBack(record);
+      else if (record.config.driver === 'fuse-native') this.#adoptNative(record);
+      else {
+        try {
+          held.push({ record, fuseFd: await copyDescriptor(libc, record, mountDir(runDir, record.id)) });
+        } catch (error) {
+          this.#setDead(record, error);
+        }
       }
     }
+    const spare = earlierSpare(runDir);
+    if (spare !== null && !held.some(({ record }) => holdsLock(spare, mountDir(runDir, record.id)))) {
+      const over = watch.ended(spare.pid);
+      if (isAlive(spare)) killProcess(spare.pid);
+      await over;
+    }
+    for (const { record, fuseFd } of held) {
+      const server = await findServer(record, mountDir(runDir, record.id));
+      if (server === null && record.server !== null && isAlive(record.server)) killProcess(record.server.pid);
+      this.#add(KeptMount.adopt(this.#world, record, fuseFd, server, isMounted(record)));
+      log.info('mount taken over', { repository: record.config.fqrn, mountpoint: record.mountpoint, server: server?.pid ?? null });
+    }
+    for (const mount of this.#kept()) mount.resume();
+    this.#wantSpare();
+  }
+
+  #adoptNative(record: MountRecord): void {
+    try {
+      this.#add(NativeMount.adopt(this.#world, record, isMounted(record)));
+    } catch (error) {
+      this.#setDead(record, error);
+    }
+  }
+
+  /** The mounts that a spare can take over. */
+  #kept(): KeptMount[] {
+    return [...this.#mounts.values()].filter((mount) => mount instanceof KeptMount);
+  }
+
+  /** A mount that nobody holds: dead when it is still in the mount table, else only its traces are left. */
+  #setDead(record: MountRecord, error: unknown): void {
+    const { log, runDir } = this.#world;
+    if (isMounted(record)) {
+      log.error('a mount is dead', { repository: record.config.fqrn, mountpoint: record.mountpoint, error });
+      this.#dead.set(record.mountpoint, { record, reason: Failure.from(error).message });
+    } else {
+      removeMountDir(runDir, record.id, log);
+      removeRecord(runDir, record.id);
+    }
+  }
+
+  #announceAll(standby: StandbyProcess): void {
+    for (const mount of this.#kept()) {
+      if (mount.record.serverUid !== standby.uid || mount.record.serverGid !== standby.gid) continue;
+      mount.announceTo(standby).catch((error: unknown) => this.#world.log.warn('a spare does not hold a mount', { mountpoint: mount.record.mountpoint, error }));
+    }
+  }
+
+  /** A spare is there as long as there are mounts, as the user of the newest one. */
+  #wantSpare(): void {
+    const newest = this.#kept().pop();
+    if (newest !== undefined) this.#world.spare.want(newest.record.serverUid, newest.record.serverGid);
   }
 
   #takeBack(record: MountRecord): void {
@@ -160,9 +229,12 @@ export class Keeper {
 
   #add(mount: OneMount): void {
     this.#mounts.set(mount.record.id, mount);
-    void mount.over.then(() => {
+    const over: Promise<Ending | void> = mount.over;
+    void over.then((ending) => {
       this.#mounts.delete(mount.record.id);
-      if (mount instanceof NativeMount && mount.dead !== null) this.#dead.set(mount.record.mountpoint, { record: mount.record, reason: mount.dead });
+      if (mount instanceof NativeMount) {
+        if (mount.dead !== null) this.#dead.set(mount.record.mountpoint, { record: mount.record, reason: mount.dead });
+      } else if (ending?.aborted === true) this.#dead.set(mount.record.mountpoint, { record: mount.record, reason: 'the kernel has aborted its connection' });
       this.#considerIdle();
     });
   }
@@ -179,9 +251,16 @@ export class Keeper {
       if (around !== undefined) throw new Failure('INVALID_ARGUMENT', `${mountpoint} lies inside the mounted repository ${around.record.config.fqrn}`, { next: 'choose a directory outside of it' });
       if (this.#dead.has(mountpoint)) throw new Failure('ALREADY_EXISTS', `${mountpoint} holds a dead mount`, { next: `run mesos-cvmfs umount ${mountpoint} first` });
       if (this.#mounts.size >= MOUNTS_MAX) throw new Failure('RESOURCE_EXHAUSTED', `the keeper holds ${MOUNTS_MAX} mounts already`);
-      const mount = await (config.driver === 'fuse-native' ? NativeMount : KeptMount).create(this.#world, { ...request, config });
-      this.#add(mount);
-      return mount;
+      if (config.driver === 'fuse-native') {
+        const mount = await NativeMount.create(this.#world, { ...request, config });
+        this.#add(mount);
+        return mount;
+      }
+      try {
+        return await KeptMount.create(this.#world, { ...request, config }, (made) => this.#add(made));
+      } finally {
+        this.#wantSpare();
+      }
     });
   }
 
@@ -193,7 +272,7 @@ export class Keeper {
         // Its file system is gone, so nobody can be told to let go first.
         unmountPath(this.#world.libc, mountpoint, true);
         removeRecord(this.#world.runDir, dead.record.id);
-        removeMountDir(this.#world, dead.record);
+        removeMountDir(this.#world.runDir, dead.record.id, this.#world.log);
         this.#dead.delete(mountpoint);
         return;
       }
@@ -211,6 +290,7 @@ export class Keeper {
     this.#considerIdle();
     return {
       keeperPid: process.pid,
+      sparePid: this.#world.spare.ready ? (this.#world.spare.process?.identity.pid ?? null) : null,
       mounts: [...this.#mounts.values()].filter((mount) => mount.record.phase === 'mounted').map(info),
       dead: [...this.#dead.values()].map(({ record, reason }) => ({ repository: record.config.fqrn, mountpoint: record.mountpoint, reason })),
       warnings: this.#setAside,
@@ -236,6 +316,9 @@ export class Keeper {
     if (this.#mounts.size > 0 || this.#busy.size > 0) return;
     this.#idle = setTimeout(() => {
       this.#control?.close();
+      this.#world.spare.end();
+      this.#world.pings.close();
+      this.#world.watch.close();
       this.#onIdle();
     }, IDLE_MS);
   }

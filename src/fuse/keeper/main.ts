@@ -1,9 +1,14 @@
 /** The keeper's process: locks, starts, and ends when there is nothing left to keep. */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { descriptorSocket } from '../../native/descriptor-socket';
 import { libc } from '../../native/libc';
+import { createProcessWatch } from '../../native/process-watch';
 import { createDescriptorLogger, RUN_LOG_MAX_BYTES } from '../../log/descriptor-logger';
 import { Keeper, lockKeeper } from './keeper';
+
+/** A server keeps some thousand objects and catalogs open, a spare three descriptors a mount. */
+const OPEN_FILES = 65_536;
 
 function openLog(runDir: string): number {
   return fs.openSync(path.join(runDir, 'keeper.log'), fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW, 0o600);
@@ -25,8 +30,11 @@ export async function runKeeper(runDir: string): Promise<void> {
   } catch (error) {
     log.warn('the keeper is not protected from the OOM killer', { error });
   }
+  // What it starts inherits all three: the protection, the limit, and that no program run from here gains privileges.
+  libc().setNoNewPrivileges();
+  if (!libc().raiseOpenFiles(OPEN_FILES)) log.warn('the limit of open files stays as it is', { wanted: OPEN_FILES });
   await new Promise<void>((resolve, reject) => {
-    const keeper = new Keeper({ runDir, libc: libc(), log }, resolve);
+    const keeper = new Keeper({ runDir, libc: libc(), log, sockets: descriptorSocket(), watch: createProcessWatch(), monotonicMs: () => performance.now() }, resolve);
     keeper.start().catch(reject);
   });
   log.info('nothing left to keep');

@@ -1,53 +1,50 @@
-/**
- * One file system server as its keeper sees it: a process that was started with the mount's descriptor, or one that an
- * earlier keeper started and this one watches from outside.
- */
+/** A process that the keeper started: a standby first, the file system server of one mount when it is told to. */
 import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import * as fs from 'node:fs';
+import type { Socket } from 'node:net';
 import * as path from 'node:path';
 import { Failure } from '../../error';
-import { ControlClient } from '../control/control-client';
-import { FUSE_FD, reportShape } from '../server/envelope';
-import type { Envelope, Report } from '../server/envelope';
-import { isAlive, startTicks } from './process-identity';
-import type { ProcessIdentity } from './process-identity';
-
-/** How often a process that is not our child is looked at once its control connection has ended. */
-const DEATH_POLL_MS = 20;
-const REPORT_BYTES_MAX = 64 * 1024;
+import type { Logger } from '../../log/logger';
+import { socketDescriptor } from '../control/json-lines';
+import { Channel } from '../control/channel';
+import type { DescriptorSocket } from '../../native/descriptor-socket';
+import type { Negotiated } from '../kernel/init';
+import { startTicks } from '../process-identity';
+import type { ProcessIdentity } from '../process-identity';
+import { CHANNEL_FD, DESCRIPTORS_FD, progressShape } from '../server/envelope';
+import type { Announced, Envelope, Progress } from '../server/envelope';
 
 /** A server holds little that lives long; without a small young generation V8 keeps tens of MiB of dead buffers. */
-const NODE_OPTIONS = ['--max-semi-space-size=1', '--optimize-for-size', '--expose-gc'];
+export const NODE_OPTIONS = ['--max-semi-space-size=1', '--optimize-for-size', '--expose-gc'];
 /** One malloc arena a thread, glibc's default, keeps what each thread once needed for ever. */
-const SERVER_ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', MALLOC_ARENA_MAX: '2' };
+export const SERVER_ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', MALLOC_ARENA_MAX: '2' };
+/** Rehearsing takes a second of a processor; much more means that there are none. */
+const WARM_TIMEOUT_MS = 120_000;
+/** The socket that descriptors go through takes some hundred messages; a standby that is starting reads none for a moment. */
+const SEND_AGAIN_MS = 5;
+const SEND_TIMEOUT_MS = 30_000;
 
+/** The server of a mount, however the keeper came to it. */
 export interface ServerProcess {
   readonly identity: ProcessIdentity;
-  /** The server's first word: ready, or why not; `null` when it ended without one. */
-  readonly ready: Promise<Failure | null>;
   /** Ends with the process; true when it had said that its mount is gone from the kernel. */
   readonly ended: Promise<{ readonly gone: boolean }>;
+  /** How far its reader workers are; rejects when its main thread does not answer in time. */
+  ping(timeoutMs: number): Promise<Progress>;
 }
 
-export interface SpawnOptions {
-  /** Another program than the file system server, and what it is told beside repository and mount id. */
-  readonly program?: { readonly main: string; readonly args: readonly string[] };
-  readonly envelope: Envelope;
-  /** Folder for the envelope's temporary file, root's. */
-  readonly keeperDir: string;
-  readonly fuseFd: number | 'ignore';
-  readonly indexFd: number;
+export interface StandbyOptions {
+  readonly runDir: string;
   readonly logFd: number;
   readonly uid: number;
   readonly gid: number;
-}
-
-export function controlPath(dir: string): string {
-  return path.join(dir, 'control.sock');
+  readonly sockets: DescriptorSocket;
+  readonly log: Logger;
 }
 
 /** A descriptor of the envelope for reading. Its file has lost its name before it has the secrets in it, whatever fails. */
-function envelopeDescriptor(keeperDir: string, envelope: Envelope): number {
+export function envelopeDescriptor(keeperDir: string, envelope: Envelope): number {
   const file = path.join(keeperDir, `${envelope.id}.${process.pid}.envelope`);
   fs.rmSync(file, { force: true });
   const fd = fs.openSync(file, 'wx+', 0o600);
@@ -60,79 +57,110 @@ function envelopeDescriptor(keeperDir: string, envelope: Envelope): number {
   }
 }
 
-export function spawnServer(options: SpawnOptions): ServerProcess {
-  const envelopeFd = envelopeDescriptor(options.keeperDir, options.envelope);
-  try {
-    const child = spawn(process.execPath, [...NODE_OPTIONS, options.program?.main ?? path.resolve(__dirname, '../server/main.js'), options.envelope.config.fqrn, options.envelope.id, ...(options.program?.args ?? [])], {
-      // A session of its own: a signal to the keeper's group, or its death, does not reach the server.
+export class StandbyProcess implements ServerProcess {
+  readonly identity: ProcessIdentity;
+  readonly uid: number;
+  readonly gid: number;
+  readonly ended: Promise<{ readonly gone: boolean }>;
+  readonly #channel: Channel;
+  readonly #socket: number;
+  readonly #sockets: DescriptorSocket;
+  /** Announcements go one after another, since descriptors and words must match. */
+  #sending: Promise<void> = Promise.resolve();
+  #gone = false;
+  #over = false;
+
+  private constructor(child: ChildProcess, pid: number, options: StandbyOptions) {
+    this.identity = { pid, startTicks: startTicks(pid) ?? 0 };
+    this.uid = options.uid;
+    this.gid = options.gid;
+    this.#sockets = options.sockets;
+    const stdio = child.stdio as unknown as readonly Socket[];
+    this.#socket = socketDescriptor(stdio[DESCRIPTORS_FD]!);
+    stdio[DESCRIPTORS_FD]!.on('error', () => undefined);
+    this.#channel = new Channel(stdio[CHANNEL_FD]!, {
+      name: 'file system server',
+      log: options.log,
+      methods: {
+        gone: () => {
+          this.#gone = true;
+        },
+      },
+    });
+    // `close` comes after the channel's end, so a last word is not lost.
+    this.ended = new Promise((resolve) =>
+      child.once('close', () => {
+        this.#over = true;
+        resolve({ gone: this.#gone });
+      }),
+    );
+  }
+
+  /** SYSTEM when there is no process to be had. */
+  static start(options: StandbyOptions): StandbyProcess {
+    const child = spawn(process.execPath, [...NODE_OPTIONS, path.resolve(__dirname, '../server/main.js'), options.runDir], {
+      // A session of its own: a signal to the keeper's group, or its death, does not reach it.
       detached: true,
       cwd: '/',
       env: SERVER_ENVIRONMENT,
       uid: options.uid,
       gid: options.gid,
-      stdio: ['ignore', options.logFd, options.logFd, envelopeFd, options.fuseFd, options.indexFd, 'pipe'],
+      stdio: ['ignore', options.logFd, options.logFd, 'pipe', 'ignore', 'ignore', 'pipe'],
     });
     // Told once more when there is no process to speak of.
     child.on('error', () => undefined);
-    const spawned = child.pid;
-    if (spawned === undefined) throw new Failure('SYSTEM', `cannot start a file system server (${process.execPath})`);
-    const report = (child.stdio as readonly unknown[])[6] as NodeJS.ReadableStream;
-    let gone = false;
-    const ready = new Promise<Failure | null>((resolve, reject) => {
-      let text = '';
-      report.setEncoding('utf8');
-      report.on('data', (chunk: string) => {
-        text = (text + chunk).slice(0, REPORT_BYTES_MAX);
-        for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
-          const said = parseReport(text.slice(0, end));
-          text = text.slice(end + 1);
-          if (said === null) continue;
-          if ('gone' in said) gone = true;
-          resolve('failure' in said ? Failure.fromJSON(said.failure) : null);
+    if (child.pid === undefined) throw new Failure('SYSTEM', `cannot start a file system server (${process.execPath})`);
+    return new StandbyProcess(child, child.pid, options);
+  }
+
+  /** Gives it what it needs to serve a mount. Resolves when it is on its way, which keeps the mount even if this process dies. */
+  announce(announced: Announced, fuseFd: number, envelopeFd: () => number): Promise<void> {
+    return this.#inOrder(async () => {
+      const envelope = envelopeFd();
+      try {
+        const giveUpAt = Date.now() + SEND_TIMEOUT_MS;
+        while (!this.#over && !this.#sockets.send(this.#socket, Buffer.from(announced.id, 'latin1'), [fuseFd, envelope])) {
+          if (Date.now() > giveUpAt) throw new Failure('DEADLINE_EXCEEDED', `process ${this.identity.pid} takes no descriptors`);
+          await new Promise((resolve) => setTimeout(resolve, SEND_AGAIN_MS));
         }
-      });
-      child.once('error', (error) => reject(Failure.from(error)));
-      child.once('close', (code, signal) => resolve(new Failure('INTERNAL', `the file system server of ${options.envelope.config.fqrn} ended before it was ready (${signal ?? `exit code ${code}`})`, { next: 'see the log of the keeper' })));
+      } finally {
+        fs.closeSync(envelope);
+      }
+      this.#channel.say('announce', announced);
     });
-    // `close` comes after the pipe's end, so a last word is not lost.
-    const ended = new Promise<{ gone: boolean }>((resolve) => child.once('close', () => resolve({ gone })));
-    return { identity: { pid: spawned, startTicks: startTicks(spawned) ?? 0 }, ready, ended };
-  } finally {
-    fs.closeSync(envelopeFd);
   }
-}
 
-function parseReport(line: string): Report | null {
-  try {
-    return reportShape.parse(JSON.parse(line));
-  } catch {
-    return null;
+  update(announced: Pick<Announced, 'id' | 'negotiated' | 'server'>): void {
+    void this.#inOrder(() => this.#channel.say('update', { id: announced.id, negotiated: announced.negotiated, server: announced.server })).catch(() => undefined);
   }
-}
 
-/** A server that an earlier keeper started. Its control connection ends with it; then its number is asked for. */
-export function adoptServer(identity: ProcessIdentity, dir: string): ServerProcess {
-  const watch = async (): Promise<{ gone: boolean }> => {
-    const control = await ControlClient.connect(controlPath(dir), 'file system server').catch(() => null);
-    if (control !== null) {
-      control.unref();
-      await control.ended;
-    }
-    while (isAlive(identity)) await new Promise((resolve) => setTimeout(resolve, DEATH_POLL_MS).unref());
-    return { gone: false };
-  };
-  return { identity, ready: Promise.resolve(null), ended: watch() };
-}
-
-/** The descriptor of /dev/fuse that a living server holds. */
-export function fuseDescriptorOf(identity: ProcessIdentity, descriptorOf: (pid: number, fd: number) => number): number {
-  const fd = descriptorOf(identity.pid, FUSE_FD);
-  if (fs.fstatSync(fd).rdev !== fs.statSync('/dev/fuse').rdev) {
-    fs.closeSync(fd);
-    throw new Failure('FAILED_PRECONDITION', `descriptor ${FUSE_FD} of process ${identity.pid} is not /dev/fuse`);
+  forget(id: string): void {
+    void this.#inOrder(() => this.#channel.say('forget', { id })).catch(() => undefined);
   }
-  // Between reading its number and asking it, the process may have ended and another have taken the number.
-  if (isAlive(identity)) return fd;
-  fs.closeSync(fd);
-  throw new Failure('FAILED_PRECONDITION', `process ${identity.pid} has ended`);
+
+  /** Has its workers rehearse; resolves when they are at their best. */
+  async warm(): Promise<void> {
+    await this.#channel.call('warm', {}, WARM_TIMEOUT_MS);
+  }
+
+  /** Makes it the server of a mount; it serves at once when the kernel was spoken to before. Rejects with its reason. */
+  async become(id: string, resend: boolean, timeoutMs: number): Promise<void> {
+    await this.#inOrder(() => undefined);
+    await this.#channel.call('become', { id, resend }, timeoutMs);
+  }
+
+  /** Lets the server of a mount that was made now read requests. */
+  async serve(negotiated: Negotiated): Promise<void> {
+    await this.#channel.call('serve', { negotiated, resend: false });
+  }
+
+  async ping(timeoutMs: number): Promise<Progress> {
+    return progressShape.parse(await this.#channel.call('ping', {}, timeoutMs));
+  }
+
+  #inOrder(step: () => Promise<void> | void): Promise<void> {
+    const next = this.#sending.then(step);
+    this.#sending = next.catch(() => undefined);
+    return next;
+  }
 }

@@ -1,25 +1,28 @@
 /**
  * The process of a mount with the fuse-native driver: `node main.js <fqrn> <mount id> <uid> <gid>` with the descriptors of
- * server/envelope.ts, but for the one of /dev/fuse, which libfuse opens by itself.
+ * native-process.ts; /dev/fuse is opened by libfuse itself.
  *
  * It begins as root, since mounting needs that, and mounts before anything else: whoever looks waits. Then it becomes the
  * server's user for good, and only then opens the cache and reads what strangers publish.
  */
 import * as fs from 'node:fs';
 import { Failure } from '../../error';
+import { ObjectCache } from '../../cache/object-cache';
 import { createDescriptorLogger, RUN_LOG_MAX_BYTES } from '../../log/descriptor-logger';
 import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
 import { monotonicMs } from '../../repository/shared-state';
 import { VERSION } from '../../version';
 import { listenControl } from '../control/control-server';
-import { controlPath } from '../keeper/server-process';
+import { controlPath } from '../control/control-path';
 import { controlMethods } from '../server/control-methods';
-import { ENVELOPE_FD, INDEX_FD, parseEnvelope, REPORT_FD } from '../server/envelope';
-import type { Report } from '../server/envelope';
+import { INDEX_FD, readEnvelope } from '../server/envelope';
 import { FileSystemServer } from '../server/file-system-server';
+import { ReaderPool } from '../server/reader-pool';
 import { mountNative } from './binding';
 import { KEPT_MS, NativeDriver } from './driver';
 import type { DriverWorld } from './driver';
+import { ENVELOPE_FD, REPORT_FD } from './native-process';
+import type { Report } from './native-process';
 
 /** How often the mount is looked at: libfuse closes its descriptor when the kernel has given the mount up, and tells nobody. */
 const GONE_POLL_MS = 200;
@@ -60,7 +63,7 @@ function become(uid: number, gid: number): void {
 
 async function main(uid: number, gid: number): Promise<void> {
   libc().setNoNewPrivileges();
-  const envelope = parseEnvelope(fs.readFileSync(ENVELOPE_FD));
+  const envelope = readEnvelope(ENVELOPE_FD);
   fs.closeSync(ENVELOPE_FD);
   const { fqrn } = envelope.config;
   const log = createDescriptorLogger(2, { fileMaxBytes: RUN_LOG_MAX_BYTES, fields: { process: 'fuse-native', pid: process.pid, repository: fqrn } });
@@ -82,7 +85,7 @@ async function main(uid: number, gid: number): Promise<void> {
   const descriptor = fuseDescriptors()[0];
   become(uid, gid);
 
-  const server = await FileSystemServer.open(envelope, { log, die: fatal, sayGone: () => report({ gone: true }), version: VERSION, trimMemory: () => libc().trimMemory() });
+  const server = await FileSystemServer.open(envelope, { log, die: fatal, sayGone: () => report({ gone: true }), version: VERSION, trimMemory: () => libc().trimMemory(), readers: new ReaderPool(fatal), openCache: ({ cacheDir, cacheLimitBytes }) => ObjectCache.open({ dir: cacheDir, limitBytes: cacheLimitBytes }, { log }) });
   const files = server.serveDriver({ warnings: () => driver.warnings() });
   await listenControl({ path: controlPath(envelope.dir), methods: controlMethods(server, server.cache), allowedUids: [0, process.getuid!()], peerCredentials: libc().peerCredentials, log });
   serve({

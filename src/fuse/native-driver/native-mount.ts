@@ -11,14 +11,16 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { Failure } from '../../error';
 import { readMountinfo } from '../../native/mountinfo';
-import { makeKeeperDirs, makeMountDir, mountDir, openInside, removeMountDir, takeBack, unmountPath, within } from '../keeper/kept-mount';
+import { takeBack } from '../keeper/kept-mount';
 import type { KeeperWorld, MountRequest } from '../keeper/kept-mount';
+import { makeInside, makeKeeperDirs, makeMountDir, mountDir, removeMountDir } from '../keeper/mount-dir';
 import { removeRecord, writeRecord } from '../keeper/mount-record';
 import type { MountRecord } from '../keeper/mount-record';
 import { FUSE_TYPE, mountAt } from '../keeper/own-mounts';
-import { isAlive } from '../keeper/process-identity';
-import { adoptServer, spawnServer } from '../keeper/server-process';
-import type { ServerProcess } from '../keeper/server-process';
+import { unmountPath } from '../keeper/unmount-path';
+import { isAlive } from '../process-identity';
+import { adoptNative, spawnNative, within } from './native-process';
+import type { NativeProcess } from './native-process';
 
 /** Time that the process has to mount, and to fetch what a mount needs. */
 const READY_TIMEOUT_MS = 120_000;
@@ -26,7 +28,7 @@ const READY_TIMEOUT_MS = 120_000;
 export class NativeMount {
   readonly #world: KeeperWorld;
   #record: MountRecord;
-  #server: ServerProcess | null = null;
+  #server: NativeProcess | null = null;
   /** Why the kernel answers ENOTCONN for it; null while it does not. */
   dead: string | null = null;
   #whenOver: () => void = () => undefined;
@@ -57,9 +59,9 @@ export class NativeMount {
     const record: MountRecord = { version: 1, id, ...request, config, phase: 'mounting', device: '', negotiated: null, server: null };
     const mount = new NativeMount(world, record);
     try {
-      makeKeeperDirs(world);
+      makeKeeperDirs(world.runDir);
       writeRecord(world.runDir, record);
-      makeMountDir(world, record);
+      makeMountDir(world.runDir, record);
       const server = mount.#spawn();
       mount.#update({ server: server.identity });
       const failure = await within(READY_TIMEOUT_MS, server.ready, `the fuse-native driver of ${config.fqrn}`);
@@ -81,7 +83,7 @@ export class NativeMount {
     const record: MountRecord = present ? { ...before, phase: 'mounted' } : before;
     if (record.server === null || !isAlive(record.server)) throw new Failure('FAILED_PRECONDITION', endOf(record), { next: `run mesos-cvmfs umount ${record.mountpoint}, then mount it again` });
     const mount = new NativeMount(world, record);
-    mount.#watch(adoptServer(record.server, mount.dir));
+    mount.#watch(adoptNative(record.server, world.watch));
     mount.#update({});
     return mount;
   }
@@ -99,29 +101,19 @@ export class NativeMount {
     return Promise.resolve();
   }
 
-  #spawn(): ServerProcess {
+  #spawn(): NativeProcess {
     const { id, mountpoint, config, serverUid, serverGid } = this.#record;
-    const indexFd = openInside(path.join(this.dir, 'index'), fs.constants.O_RDWR, serverUid, serverGid);
-    const logFd = openInside(path.join(this.dir, 'server.log'), fs.constants.O_WRONLY | fs.constants.O_APPEND, serverUid, serverGid);
+    const indexFd = makeInside(path.join(this.dir, 'index'), fs.constants.O_RDWR, serverUid, serverGid);
+    const logFd = makeInside(path.join(this.dir, 'server.log'), fs.constants.O_WRONLY | fs.constants.O_APPEND, serverUid, serverGid);
     try {
-      return spawnServer({
-        program: { main: path.join(__dirname, 'main.js'), args: [String(serverUid), String(serverGid)] },
-        envelope: { id, mountpoint, dir: this.dir, config },
-        keeperDir: path.join(this.#world.runDir, 'keeper'),
-        fuseFd: 'ignore',
-        indexFd,
-        logFd,
-        // Mounting needs root; the process gives it up before it opens anything else.
-        uid: 0,
-        gid: 0,
-      });
+      return spawnNative({ envelope: { id, mountpoint, dir: this.dir, config }, keeperDir: path.join(this.#world.runDir, 'keeper'), indexFd, logFd, uid: serverUid, gid: serverGid });
     } finally {
       fs.closeSync(indexFd);
       fs.closeSync(logFd);
     }
   }
 
-  #watch(server: ServerProcess): void {
+  #watch(server: NativeProcess): void {
     this.#server = server;
     void server.ended.then(() => {
       this.#server = null;
@@ -131,7 +123,7 @@ export class NativeMount {
         this.dead = endOf(this.#record);
         this.#world.log.error('a mount is dead', { repository: config.fqrn, mountpoint, reason: this.dead });
       } else {
-        removeMountDir(this.#world, this.#record);
+        removeMountDir(this.#world.runDir, this.#record.id, this.#world.log);
         removeRecord(this.#world.runDir, this.#record.id);
         this.#world.log.info('mount is gone', { repository: config.fqrn, mountpoint });
       }

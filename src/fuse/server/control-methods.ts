@@ -1,7 +1,7 @@
 /**
  * The methods of a file system server's control socket, with their wire shapes. `MountedClient` is the other end.
  *
- *     serve    {negotiated, resend}            status {}
+ *     ping     {}                              status {}
  *     snapshot {}                              look {}                       → {rootHash, revision}
  *     walk     {rootHash, revision, path, followLast}                        → entry
  *     list     {rootHash, revision, path, maxEntries}                        → {entries}
@@ -80,7 +80,7 @@ export function controlMethods(server: FileSystemServer, cache: ObjectCache): Re
   const { live, walker, views, prefetch } = server;
   const snapshotNow = (): Snapshot => ({ rootHash: server.rootHash(), revision: live.current.revision });
   return {
-    serve: (params) => server.serve(params),
+    ping: () => server.progress(),
     status: () => server.status(),
     snapshot: snapshotNow,
     look: async () => {

@@ -7,9 +7,6 @@
  */
 import * as fs from 'node:fs';
 import * as os from 'node:os';
-import * as path from 'node:path';
-import { Worker } from 'node:worker_threads';
-import { z } from 'zod';
 import { Failure } from '../../error';
 import { ObjectCache } from '../../cache/object-cache';
 import { RepositoryFiles } from '../../cache/repository-files';
@@ -35,14 +32,15 @@ import { Op, invalidateRootNotification, readHeader, resendNotification, IN_HEAD
 import { CatalogRepair } from './catalog-repair';
 import type { FileSystem } from '../file-system';
 import { Engine } from './engine';
-import type { Envelope } from './envelope';
-import { FUSE_FD, INDEX_FD } from './envelope';
+import type { Envelope, Progress } from './envelope';
+import { FUSE_FD, INDEX_FD, serveShape } from './envelope';
 import { MagicXattrs, statfsReply } from './magic-xattrs';
 import { mountFacts } from './mount-facts';
 import type { FactsWorld } from './mount-facts';
 import { Prefetch } from './prefetch';
+import type { ReaderPool } from './reader-pool';
 import { writeReply } from './reader-worker';
-import type { ReaderMessage, ReaderSetup } from './reader-worker';
+import type { ReaderMessage } from './reader-worker';
 import { RepositoryFileSystem } from './repository-file-system';
 import type { FileSystemWorld } from './repository-file-system';
 import { SeenFailures } from './seen-failures';
@@ -60,7 +58,6 @@ const UPKEEP_MS = 1_000;
 const TRIM_MS = 10_000;
 /** An object that is fetched and gone again this often for one request is being evicted under its reader. */
 const REFETCH_MAX = 3;
-const OPCODES = 64;
 
 export interface ServerWorld {
   readonly log: Logger;
@@ -71,9 +68,10 @@ export interface ServerWorld {
   readonly version: string;
   /** Gives memory that is free back to the host. */
   readonly trimMemory: () => void;
+  readonly readers: ReaderPool;
+  /** Opens a cache, or answers one that this process has open already. */
+  readonly openCache: (config: RepositoryConfig) => Promise<ObjectCache>;
 }
-
-const serveParams = z.strictObject({ negotiated: z.strictObject({ minor: z.number(), flags: z.string(), resend: z.boolean() }), resend: z.boolean() });
 
 export class FileSystemServer {
   readonly #envelope: Envelope;
@@ -83,7 +81,6 @@ export class FileSystemServer {
   readonly #cache: ObjectCache;
   readonly #transfer: Transfer;
   readonly #waiting = new WaitingRequests();
-  readonly #taken = new SharedArrayBuffer(OPCODES * 4);
   readonly #startedAt = Date.now();
   readonly #seen = new SeenFailures();
   readonly #repair: CatalogRepair;
@@ -132,7 +129,7 @@ export class FileSystemServer {
   /** Opens everything and has a revision to show; serves nothing yet. The caller holds the lock on the index list. */
   static async open(envelope: Envelope, world: ServerWorld): Promise<FileSystemServer> {
     const { config } = envelope;
-    const cache = await ObjectCache.open({ dir: config.cacheDir, limitBytes: config.cacheLimitBytes }, { log: world.log });
+    const cache = await world.openCache(config);
     const transfer = createTransfer(
       {
         servers: config.servers,
@@ -166,15 +163,20 @@ export class FileSystemServer {
 
   /** Begins to answer the kernel. `resend` first, so that the requests a predecessor had taken come again. */
   serve(params: unknown): { readonly readers: number } {
-    const { negotiated, resend } = serveParams.parse(params);
+    const { negotiated, resend } = serveShape.parse(params);
     if (this.#serving) throw new Failure('FAILED_PRECONDITION', 'this file system server serves already');
     this.#serving = true;
     const noOpendir = (BigInt((negotiated as Negotiated).flags) & NO_OPENDIR_SUPPORT) !== 0n;
     this.#engine = new Engine({ ...this.#files(), now: monotonicMs, noOpendir });
     if (resend) fs.writeSync(FUSE_FD, resendNotification());
-    for (let i = 0; i < this.#config.readers; i++) this.#startReader(i, noOpendir, !resend);
+    const { readers } = this.#config;
+    this.#world.readers.read(
+      readers,
+      { config: this.#config, generation: this.#cache.generation, indexFd: INDEX_FD, shared: this.#thread.shared.buffer, dir: this.#envelope.dir, fuseFd: FUSE_FD, noOpendir },
+      (message) => this.#fromReader(message),
+    );
     this.#beginUpkeep();
-    return { readers: this.#config.readers };
+    return { readers };
   }
 
   /** Serves through a driver that is given the kernel's requests by somebody else; no thread of this server reads any. */
@@ -210,22 +212,9 @@ export class FileSystemServer {
     };
   }
 
-  #startReader(i: number, noOpendir: boolean, warmUp: boolean): void {
-    const setup: ReaderSetup = {
-      config: this.#config,
-      generation: this.#cache.generation,
-      indexFd: INDEX_FD,
-      shared: this.#thread.shared.buffer,
-      dir: this.#envelope.dir,
-      fuseFd: FUSE_FD,
-      noOpendir,
-      warmUp,
-      taken: this.#taken,
-    };
-    const worker = new Worker(path.join(__dirname, 'reader-worker.js'), { workerData: setup, name: `reader ${i}`, resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 96 } });
-    worker.on('message', (message: ReaderMessage) => this.#fromReader(message));
-    worker.on('error', (error) => this.#world.die(`reader worker: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`));
-    worker.on('exit', () => this.#world.die('a reader worker ended'));
+  /** How far the reader workers are. */
+  progress(): Progress {
+    return this.#world.readers.progress();
   }
 
   #fromReader(message: ReaderMessage): void {
@@ -238,6 +227,8 @@ export class FileSystemServer {
         return;
       case 'broken':
         this.#world.log.error('a reader worker met a fault of ours', { error: Failure.fromJSON(message.failure) });
+        return;
+      case 'rehearsed':
         return;
       case 'gone':
         this.#world.sayGone();
@@ -382,12 +373,12 @@ export class FileSystemServer {
   }
 
   #requestCounts(): Record<string, number> {
-    const counts = new Uint32Array(this.#taken);
+    const counts = new Uint32Array(this.#world.readers.taken);
     return Object.fromEntries(Object.entries(Op).flatMap(([name, opcode]) => (counts[opcode]! > 0 ? [[name, counts[opcode]!]] : [])));
   }
 
   #factsWorld(): FactsWorld {
-    return { config: this.#config, version: this.#world.version, startedAt: this.#startedAt, live: this.live, store: this.store, transfer: this.#transfer, thread: this.#thread, seen: this.#seen, taken: new Uint32Array(this.#taken) };
+    return { config: this.#config, version: this.#world.version, startedAt: this.#startedAt, live: this.live, store: this.store, transfer: this.#transfer, thread: this.#thread, seen: this.#seen, taken: new Uint32Array(this.#world.readers.taken) };
   }
 }
 

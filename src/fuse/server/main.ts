@@ -1,31 +1,39 @@
 /**
- * A file system server's process: `node main.js <fqrn> <mount id>` (the arguments are only for whoever looks at the
- * process list) with the descriptors of envelope.ts. It opens nothing by path but its cache, its own folder and its code.
+ * The process of a file system server, from its beginning as a standby: `node main.js <run_dir>` with the descriptors of
+ * envelope.ts. It opens nothing by path but its cache, its mount's folder, `<run_dir>/spare` and its code.
  */
 import * as fs from 'node:fs';
+import { Socket } from 'node:net';
+import * as path from 'node:path';
 import { Failure } from '../../error';
+import { ObjectCache } from '../../cache/object-cache';
+import type { RepositoryConfig } from '../../config/repository-config';
 import { createDescriptorLogger, RUN_LOG_MAX_BYTES } from '../../log/descriptor-logger';
+import type { Logger } from '../../log/logger';
+import { descriptorSocket } from '../../native/descriptor-socket';
 import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
+import { createProcessWatch } from '../../native/process-watch';
 import { VERSION } from '../../version';
+import { Channel } from '../control/channel';
 import { listenControl } from '../control/control-server';
+import { controlPath } from '../control/control-path';
 import { assertHost } from '../kernel/protocol';
-import { controlPath } from '../keeper/server-process';
+import { startTicks } from '../process-identity';
 import { controlMethods } from './control-methods';
-import { ENVELOPE_FD, INDEX_FD, parseEnvelope, REPORT_FD } from './envelope';
-import type { Report } from './envelope';
+import { becomeShape, CHANNEL_FD, FUSE_FD, INDEX_FD, readEnvelope } from './envelope';
 import { FileSystemServer } from './file-system-server';
+import { writeHolder } from './holder';
+import { ReaderPool } from './reader-pool';
+import { makeRehearsal } from './rehearsal';
+import { openOwn, Standby } from './standby';
+import type { HeldMount } from './standby';
 
 /** A predecessor that was killed gives its lock back when the kernel has taken it down, which may take a moment. */
 const LOCK_WAIT_MS = 10_000;
-const LOCK_POLL_MS = 5;
-
-function report(what: Report): void {
-  try {
-    fs.writeSync(REPORT_FD, `${JSON.stringify(what)}\n`);
-  } catch {
-    // The keeper is gone; its successor will see this process end.
-  }
-}
+const LOCK_POLL_MS = 2;
+const REHEARSAL_MS = 1_000;
+/** Caches that a standby opens before it knows which mount it will serve; one host has one or two. */
+const PREPARED_CACHES_MAX = 2;
 
 /**
  * Buffers outside V8's heap do not make it collect before there are 64 MiB of them, and malloc keeps what was freed: both
@@ -43,21 +51,46 @@ function die(): never {
 }
 
 /** Exactly one process reads a mount's requests: the holder of this lock. */
-async function lockIndex(): Promise<void> {
-  for (let waited = 0; !libc().flock(INDEX_FD, LOCK_EX | LOCK_NB); waited += LOCK_POLL_MS) {
-    if (waited > LOCK_WAIT_MS) throw new Failure('FAILED_PRECONDITION', 'another process serves this mount');
+async function lockIndex(fd: number): Promise<void> {
+  const giveUpAt = Date.now() + LOCK_WAIT_MS;
+  while (!libc().flock(fd, LOCK_EX | LOCK_NB)) {
+    if (Date.now() > giveUpAt) throw new Failure('FAILED_PRECONDITION', 'another process serves this mount');
     await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
   }
 }
 
-async function main(): Promise<void> {
+/** Opened before they are needed: that takes a write to the disk. */
+class Caches {
+  readonly #open = new Map<string, Promise<ObjectCache>>();
+
+  constructor(private readonly log: Logger) {}
+
+  prepare(dir: string, limitBytes: number): void {
+    if (this.#open.size < PREPARED_CACHES_MAX) void this.open(dir, limitBytes).catch((error: unknown) => this.log.warn('a cache could not be opened early', { dir, error }));
+  }
+
+  open(dir: string, limitBytes: number): Promise<ObjectCache> {
+    const key = `${limitBytes} ${dir}`;
+    let opening = this.#open.get(key);
+    if (opening === undefined) {
+      opening = ObjectCache.open({ dir, limitBytes }, { log: this.log });
+      this.#open.set(key, opening);
+      // What keeps it from being opened now may be over by the time it is needed.
+      opening.catch(() => this.#open.delete(key));
+    }
+    return opening;
+  }
+}
+
+function main(): void {
   assertHost();
   libc().setNoNewPrivileges();
-  const envelope = parseEnvelope(fs.readFileSync(ENVELOPE_FD));
-  fs.closeSync(ENVELOPE_FD);
-  const log = createDescriptorLogger(2, { fileMaxBytes: RUN_LOG_MAX_BYTES, fields: { process: 'server', pid: process.pid, repository: envelope.config.fqrn } });
+  const runDir = process.argv[2]!;
+  const fields: { process: string; pid: number; repository?: string } = { process: 'spare', pid: process.pid };
+  // Descriptor 2 becomes the log of the mount that is served.
+  const log = createDescriptorLogger(2, { fileMaxBytes: RUN_LOG_MAX_BYTES, fields });
   const fatal = (why: string): never => {
-    log.error('this file system server ends', { why });
+    log.error('this process ends', { why });
     return die();
   };
   process.on('uncaughtException', (error) => fatal(error.stack ?? error.message));
@@ -65,19 +98,72 @@ async function main(): Promise<void> {
   // A mount is taken down by unmounting it, not by asking its server to go: it would only be started again.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => die());
 
-  await lockIndex();
-  const server = await FileSystemServer.open(envelope, { log, die: fatal, sayGone: () => report({ gone: true }), version: VERSION, trimMemory });
-  await listenControl({
-    path: controlPath(envelope.dir),
-    methods: controlMethods(server, server.cache),
-    allowedUids: [0, process.getuid!()],
-    peerCredentials: libc().peerCredentials,
+  const readers = new ReaderPool(fatal);
+  const caches = new Caches(log);
+  const watch = createProcessWatch();
+  const standby = new Standby({ libc: libc(), sockets: descriptorSocket(), log, prepare: ({ cacheDir, cacheLimitBytes }) => warm && caches.prepare(cacheDir, cacheLimitBytes) });
+  let warm = false;
+  let orphan = false;
+  let server: FileSystemServer | null = null;
+
+  async function become(mount: HeldMount, resend: boolean): Promise<void> {
+    const { announced } = mount;
+    await lockIndex(mount.indexFd);
+    const logFd = openOwn(path.join(announced.dir, 'server.log'), fs.constants.O_WRONLY | fs.constants.O_APPEND);
+    for (const target of [1, 2]) libc().duplicateTo(logFd, target);
+    fs.closeSync(logFd);
+    Object.assign(fields, { process: 'server', repository: announced.fqrn });
+    libc().duplicateTo(mount.fuseFd, FUSE_FD);
+    libc().duplicateTo(mount.indexFd, INDEX_FD);
+    writeHolder(announced.dir, 'server', { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd: FUSE_FD });
+    const opened = await FileSystemServer.open(readEnvelope(mount.envelopeFd), {
+      log,
+      die: fatal,
+      sayGone: () => channel.say('gone'),
+      version: VERSION,
+      trimMemory,
+      readers,
+      openCache: ({ cacheDir, cacheLimitBytes }: RepositoryConfig) => caches.open(cacheDir, cacheLimitBytes),
+    });
+    for (const fd of [mount.fuseFd, mount.indexFd, mount.envelopeFd]) fs.closeSync(fd);
+    server = opened;
+    if (announced.negotiated !== null) opened.serve({ negotiated: announced.negotiated, resend: resend && announced.negotiated.resend });
+    await listenControl({ path: controlPath(announced.dir), methods: controlMethods(opened, opened.cache), allowedUids: [0, process.getuid!()], peerCredentials: libc().peerCredentials, log });
+    // Without a keeper nobody else may hold the other mounts.
+    if (!orphan) standby.release();
+  }
+
+  const channel = new Channel(new Socket({ fd: CHANNEL_FD, readable: true, writable: true }), {
+    name: 'keeper',
     log,
+    methods: {
+      announce: (params) => standby.announce(params),
+      update: (params) => standby.update(params),
+      forget: (params) => standby.forget(params),
+      warm: async () => {
+        warm = true;
+        try {
+          await readers.rehearse({ ...makeRehearsal(path.join(runDir, 'spare')), ms: REHEARSAL_MS });
+        } catch (error) {
+          log.warn('this spare is not warmed up', { error });
+        }
+        if (server === null) trimMemory();
+      },
+      become: (params) => {
+        const { id, resend } = becomeShape.parse(params);
+        return become(standby.take(id), resend);
+      },
+      serve: (params) => {
+        if (server === null) throw new Failure('FAILED_PRECONDITION', 'this process is no server yet');
+        return server.serve(params);
+      },
+      ping: () => readers.progress(),
+    },
   });
-  report({ ready: true });
+  void channel.ended.then(() => {
+    orphan = true;
+    return standby.guard(watch, (mount) => become(mount, true), die);
+  });
 }
 
-main().catch((error: unknown) => {
-  report({ failure: Failure.from(error).toJSON() });
-  die();
-});
+main();

@@ -2,6 +2,8 @@
  * A reader worker: a thread that blocks in read(2) on the mount's descriptor and answers at once all that is local. What
  * is not goes to the main thread as a copy of the request. It never inflates, hashes or waits for anything else.
  *
+ * It begins without a mount: it rehearses (rehearsal.ts) until it is told what to read, by one message.
+ *
  * A thread blocked in read(2) cannot be stopped: the process ends only by SIGKILL (see file-system-server.ts).
  */
 import * as fs from 'node:fs';
@@ -14,17 +16,29 @@ import { monotonicMs } from '../../repository/shared-state';
 import { IN_HEADER_BYTES, REQUEST_BUFFER_BYTES } from '../kernel/protocol';
 import { AskMain } from '../file-system';
 import { Engine } from './engine';
-import type { ThreadSetup } from './thread-tree';
+import type { ThreadSetup, ThreadTree } from './thread-tree';
 import { openThreadTree } from './thread-tree';
 import { warmUp } from './warm-up';
+
+/** What a worker is started with. */
+export interface WorkerStart {
+  readonly rehearsal: Rehearsal | null;
+  /** One number: not 0 when the rehearsal is to end because somebody waits. */
+  readonly wanted: SharedArrayBuffer;
+}
+
+/** A made-up mount (rehearsal.ts), and for how long it is read. */
+export interface Rehearsal extends ThreadSetup {
+  readonly ms: number;
+}
 
 export interface ReaderSetup extends ThreadSetup {
   readonly fuseFd: number;
   readonly noOpendir: boolean;
-  /** Nobody waits for this worker yet (warm-up.ts). */
-  readonly warmUp: boolean;
   /** Requests taken from the kernel, by opcode, of all workers. */
   readonly taken: SharedArrayBuffer;
+  /** Requests that this worker has taken, and those that it is done with; both begin anew after 2^32. */
+  readonly progress: Int32Array;
 }
 
 /** What a worker tells the main thread. */
@@ -35,22 +49,20 @@ export type ReaderMessage =
   | { readonly kind: 'touched'; readonly names: readonly string[] }
   /** The kernel has given the mount up. */
   | { readonly kind: 'gone' }
+  | { readonly kind: 'rehearsed' }
   | { readonly kind: 'broken'; readonly failure: ReturnType<Failure['toJSON']> };
 
-const WARM_UP_MS = 100;
 /** Names of objects read are reported this often at most. */
 const TOUCH_INTERVAL_MS = 5_000;
 /** The reader gets its errno at once for these; everything else deserves the main thread's second look. */
 const PLAIN_ANSWERS = new Set(['NOT_FOUND', 'NOT_A_DIRECTORY', 'INVALID_ARGUMENT']);
 
-function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
-  const { tree, objects, catalogs, shared } = openThreadTree(setup);
-  const taken = new Uint32Array(setup.taken);
-  const engine = new Engine({
+function workerEngine(setup: ThreadSetup, { tree, objects, shared }: ThreadTree, noOpendir: boolean): Engine {
+  return new Engine({
     tree,
     shared,
     now: monotonicMs,
-    noOpendir: setup.noOpendir,
+    noOpendir,
     magicEverywhere: setup.config.magicXattrs === 'always',
     main: null,
     objects: {
@@ -61,7 +73,27 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
       },
     },
   });
-  if (setup.warmUp) warmUp(engine, monotonicMs, monotonicMs() + WARM_UP_MS);
+}
+
+/** Reads a made-up mount until its time is over or somebody waits; whatever fails there fails nobody. */
+function rehearse(rehearsal: Rehearsal, wanted: Int32Array): void {
+  try {
+    const thread = openThreadTree(rehearsal);
+    const untilMs = monotonicMs() + rehearsal.ms;
+    warmUp(workerEngine(rehearsal, thread, true), () => Atomics.load(wanted, 0) !== 0 || monotonicMs() >= untilMs);
+    thread.objects.close();
+    thread.catalogs.close();
+  } catch {
+    // The first real request will say what is wrong.
+  }
+}
+
+function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
+  const thread = openThreadTree(setup);
+  const { objects, catalogs } = thread;
+  const taken = new Uint32Array(setup.taken);
+  const { progress } = setup;
+  const engine = workerEngine(setup, thread, setup.noOpendir);
   const buffer = Buffer.alloc(REQUEST_BUFFER_BYTES);
   let touchedAt = monotonicMs();
 
@@ -76,6 +108,7 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
       if (code === 'ENODEV') return tell({ kind: 'gone' });
       throw error;
     }
+    Atomics.add(progress, 0, 1);
     const request = buffer.subarray(0, length);
     if (length >= IN_HEADER_BYTES) Atomics.add(taken, Math.min(request.readUInt32LE(4), taken.length - 1), 1);
     let replyLength: number | null;
@@ -98,6 +131,7 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
         tryWriteError(setup.fuseFd, engine, request);
       }
     }
+    Atomics.add(progress, 1, 1);
     catalogs.closeRetired();
     const now = monotonicMs();
     if (now - touchedAt > TOUCH_INTERVAL_MS) {
@@ -128,4 +162,9 @@ function tryWriteError(fuseFd: number, engine: Engine, request: Buffer): void {
 }
 
 const port = parentPort;
-if (port !== null) run(workerData as ReaderSetup, (message) => port.postMessage(message));
+if (port !== null) {
+  const { rehearsal, wanted } = workerData as WorkerStart;
+  if (rehearsal !== null) rehearse(rehearsal, new Int32Array(wanted));
+  port.postMessage({ kind: 'rehearsed' } satisfies ReaderMessage);
+  port.once('message', (setup: ReaderSetup) => run(setup, (message) => port.postMessage(message)));
+}

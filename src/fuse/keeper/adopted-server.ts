@@ -1,0 +1,73 @@
+/**
+ * Servers that an earlier keeper started: found through what it and they wrote, believed after a look at the process, and
+ * watched from outside.
+ */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { Failure } from '../../error';
+import { ControlClient } from '../control/control-client';
+import { controlPath } from '../control/control-path';
+import type { ProcessWatch } from '../../native/process-watch';
+import { isAlive } from '../process-identity';
+import type { ProcessIdentity } from '../process-identity';
+import { INDEX_FD, progressShape } from '../server/envelope';
+import type { Progress } from '../server/envelope';
+import type { ServerProcess } from './server-process';
+
+export class AdoptedServer implements ServerProcess {
+  readonly identity: ProcessIdentity;
+  readonly ended: Promise<{ readonly gone: boolean }>;
+  readonly #dir: string;
+  #control: ControlClient | null = null;
+
+  constructor(identity: ProcessIdentity, dir: string, watch: ProcessWatch) {
+    this.identity = identity;
+    this.#dir = dir;
+    this.ended = this.#watched(watch);
+  }
+
+  async ping(timeoutMs: number): Promise<Progress> {
+    try {
+      this.#control ??= await ControlClient.connect(controlPath(this.#dir), 'file system server');
+      this.#control.unref();
+      return progressShape.parse(await this.#control.call('ping', {}, timeoutMs));
+    } catch (error) {
+      this.#control?.close();
+      this.#control = null;
+      throw error;
+    }
+  }
+
+  async #watched(watch: ProcessWatch): Promise<{ gone: boolean }> {
+    const over = watch.ended(this.identity.pid);
+    // Looked at after the watch began, so that the number cannot have become another process' in between.
+    if (isAlive(this.identity)) await over;
+    this.#control?.close();
+    return { gone: false };
+  }
+}
+
+/** A copy of a descriptor of /dev/fuse that a living process holds; throws when it holds none under this number. */
+export function fuseDescriptorOf(identity: ProcessIdentity, number: number, descriptorOf: (pid: number, fd: number) => number): number {
+  const fd = descriptorOf(identity.pid, number);
+  if (fs.fstatSync(fd).rdev !== fs.statSync('/dev/fuse').rdev) {
+    fs.closeSync(fd);
+    throw new Failure('FAILED_PRECONDITION', `descriptor ${number} of process ${identity.pid} is not /dev/fuse`);
+  }
+  // Between reading its number and asking it, the process may have ended and another have taken the number.
+  if (isAlive(identity)) return fd;
+  fs.closeSync(fd);
+  throw new Failure('FAILED_PRECONDITION', `process ${identity.pid} has ended`);
+}
+
+/** True when the process lives and has the mount's index list open and locked: then it, and nobody else, reads requests. */
+export function holdsLock(identity: ProcessIdentity, dir: string): boolean {
+  try {
+    const own = fs.lstatSync(path.join(dir, 'index'));
+    const open = fs.statSync(`/proc/${identity.pid}/fd/${INDEX_FD}`);
+    const locked = /^lock:.*FLOCK.*WRITE/m.test(fs.readFileSync(`/proc/${identity.pid}/fdinfo/${INDEX_FD}`, 'latin1'));
+    return locked && own.isFile() && own.dev === open.dev && own.ino === open.ino && isAlive(identity);
+  } catch {
+    return false;
+  }
+}
