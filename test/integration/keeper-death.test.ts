@@ -89,6 +89,12 @@ describeWithMounts('processes that are killed', () => {
   };
   /** The record says which process serves, without a command that would start a keeper. */
   const serverInRecord = (): number => (JSON.parse(fs.readFileSync(path.join(host.runDir, 'keeper', `${info.id}.json`), 'utf8')) as { server: { pid: number } }).server.pid;
+  /** The standby that the keeper started last, when it is another process than the server. */
+  const spareInRecord = async (): Promise<number> => {
+    const spare = (): number => (JSON.parse(fs.readFileSync(path.join(host.runDir, 'spare.json'), 'utf8')) as { pid: number }).pid;
+    await until('there is a spare', () => spare() !== serverInRecord() && alive(spare()));
+    return spare();
+  };
   const reads = async (): Promise<unknown> => {
     await host.outside('sh', ['-c', 'echo 3 > /proc/sys/vm/drop_caches']);
     return host.outside('python3', ['-c', READER.replace('while not os.path.exists(stop):', 'for _ in range(1):'), tree(), '-', '1', sums]);
@@ -188,13 +194,13 @@ describeWithMounts('processes that are killed', () => {
     await until('the keeper ends', () => !alive(next), 30_000);
   });
 
-  it('says that a mount is dead when keeper and server were killed, and takes it away', async () => {
+  it('says that a mount is dead when keeper, server and spare were killed, and takes it away', async () => {
     const shell = Shell.in(host, tree());
     await shell.ask('ls');
     const { keeper, server } = await pids();
-    process.kill(keeper, 'SIGKILL');
-    process.kill(server, 'SIGKILL');
-    await until('both are gone', () => !alive(keeper) && !alive(server));
+    const spare = await spareInRecord();
+    for (const pid of [keeper, spare, server]) process.kill(pid, 'SIGKILL');
+    await until('all are gone', () => !alive(keeper) && !alive(server) && !alive(spare));
     const { mounts, warnings } = await host.status();
     expect(mounts).toEqual([]);
     expect(warnings.join('\n')).toMatch(new RegExp(`death\\.example\\.org at ${info.mountpoint} is dead: .*run mesos-cvmfs umount`));
