@@ -153,7 +153,7 @@ async function main(out, kills, intervalMs) {
       host: { cpus: os.cpus().length, kernel: os.release(), load1: os.loadavg()[0], node: process.version },
     };
     fs.writeFileSync(out, `${JSON.stringify(result, null, 1)}\n`);
-    const { stalls_ms: _, ...shown } = result;
+    const shown = { ...result, stalls_ms: undefined };
     console.log(JSON.stringify(shown));
     if (code !== 0) process.exitCode = 1;
   } finally {

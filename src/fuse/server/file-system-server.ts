@@ -8,7 +8,7 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import { Failure } from '../../error';
-import { ObjectCache } from '../../cache/object-cache';
+import type { ObjectCache } from '../../cache/object-cache';
 import { RepositoryFiles } from '../../cache/repository-files';
 import type { RepositoryConfig } from '../../config/repository-config';
 import { entryTotal } from '../../cvmfs/statistics';
