@@ -156,4 +156,3 @@ export function earlierSpare(runDir: string): ProcessIdentity | null {
     return null;
   }
 }
-
