@@ -9,6 +9,8 @@ export interface Limits {
   readonly maxIdempotencyKeyBytes: number;
   /** One mount or unmount in a helper process, its wait in the queue included. */
   readonly mountTimeoutMs: number;
+  /** A question to the file system under a root file system; who does not answer in this time may do so later. */
+  readonly lookTimeoutMs: number;
   /** One word with a file system server about a hold on a view. */
   readonly holdTimeoutMs: number;
   /** Of a call whose caller sets no deadline; and the longest that is taken from a caller who does. */
@@ -29,6 +31,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxUnusedImages: 1000,
   maxIdempotencyKeyBytes: 128,
   mountTimeoutMs: 20_000,
+  lookTimeoutMs: 3_000,
   holdTimeoutMs: 10_000,
   defaultDeadlineMs: 60_000,
   maxDeadlineMs: 600_000,

@@ -13,6 +13,7 @@ import type { World } from './context';
 import type { Destroy } from './destroy';
 import type { Dismantler } from './dismantle';
 import type { Flights } from './flights';
+import { Liveness } from './liveness';
 import { isBelow } from '../src/native/mountinfo';
 import type { MountEntry } from '../src/native/mountinfo';
 import type { RwLock } from './rwlock';
@@ -100,9 +101,10 @@ export class Recover {
   async #verifyKnown(records: readonly RootfsRecord[], recovered: Recovered, signal: AbortSignal): Promise<void> {
     const { metrics, logger, limits, state } = this.world;
     const table = this.#table();
+    const liveness = new Liveness(this.world);
     await eachOf(records, limits.recoverParallel, async (record) => {
       try {
-        metrics.recovered.inc({ result: await this.#verify(record, table, signal) });
+        metrics.recovered.inc({ result: await this.#verify(record, table, liveness, signal) });
       } catch (err) {
         const reason = Failure.from(err).message;
         logger.warn('a known container is set aside', { container: containerKey(record.container), rootfs: record.uuid, reason });
@@ -120,13 +122,17 @@ export class Recover {
     return new Map(this.world.readMountinfo().map((entry) => [entry.mountpoint.toString(), entry]));
   }
 
-  async #verify(record: RootfsRecord, table: ReadonlyMap<string, MountEntry>, signal: AbortSignal): Promise<'kept' | 'rebuilt' | 'in-progress'> {
+  async #verify(record: RootfsRecord, table: ReadonlyMap<string, MountEntry>, liveness: Liveness, signal: AbortSignal): Promise<'kept' | 'rebuilt' | 'in-progress'> {
     const { state, layout, bootId } = this.world;
     // Made or taken down at this moment by another call, which will say how it ended.
     if (record.state.kind === 'intended' || record.state.kind === 'destroying') return 'in-progress';
-    const mount = table.get(layout.rootfs(record.container, record.backend, record.uuid));
+    const rootfs = layout.rootfs(record.container, record.backend, record.uuid);
+    const mount = table.get(rootfs);
     if (mount !== undefined) {
       if (!this.#isOurs(mount, record)) throw new Failure('FAILED_PRECONDITION', `something else (${mount.type}) is mounted on rootfs ${record.uuid}; destroy the container`);
+      if (!(await liveness.answers(rootfs, record.image.repository))) {
+        throw new Failure('FAILED_PRECONDITION', `the file system under rootfs ${record.uuid} is dead: all processes that held the mount of ${record.image.repository} had ended at once; destroy the container`);
+      }
       if (record.state.kind === 'quarantined' || record.state.bootId !== bootId) state.move(record, { kind: 'mounted', bootId });
       return 'kept';
     }

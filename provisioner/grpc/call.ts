@@ -9,6 +9,8 @@ import type { UnaryHandler } from './unary';
 export interface CallScope {
   /** Aborted with DEADLINE_EXCEEDED or CANCELLED when nobody waits for the answer any longer. */
   readonly signal: AbortSignal;
+  /** Aborted before that, in time for an answer that says what was waited for in vain. */
+  readonly soon: AbortSignal;
   readonly logger: Logger;
 }
 
@@ -21,6 +23,9 @@ export interface CallOptions {
   readonly maxDeadlineMs: number;
   readonly nowMs: () => number;
 }
+
+/** Share of the deadline after which `soon` is aborted. */
+const SOON = 0.75;
 
 /** Ours, not the caller's: somebody should look at it. */
 const OURS: readonly string[] = ['INTERNAL', 'SYSTEM', 'STATE_DAMAGED', 'NO_SPACE'];
@@ -39,10 +44,14 @@ export function handler<Request, Response>(method: string, options: CallOptions,
     const abort = new AbortController();
     const late = (): void => abort.abort(new Failure('DEADLINE_EXCEEDED', `${method} did not end within its deadline of ${Math.max(0, Math.round(deadlineMs))} ms`));
     const timer = setTimeout(late, Math.max(0, deadlineMs));
+    const soon = new AbortController();
+    const soonMs = Math.max(0, Math.round(deadlineMs * SOON));
+    const soonTimer = setTimeout(() => soon.abort(new Failure('DEADLINE_EXCEEDED', `${method} had waited for ${soonMs} ms`)), soonMs);
+    abort.signal.addEventListener('abort', () => soon.abort(abort.signal.reason), { once: true });
     call.on('cancelled', () => (nowMs() >= begin + deadlineMs ? late() : abort.abort(new Failure('CANCELLED', `${method} was cancelled by its caller`))));
     let code = 'OK';
     try {
-      return await abortable(work(request, { signal: abort.signal, logger }), abort.signal);
+      return await abortable(work(request, { signal: abort.signal, soon: soon.signal, logger }), abort.signal);
     } catch (err) {
       const failure = Failure.from(err, method);
       code = failure.code;
@@ -51,6 +60,7 @@ export function handler<Request, Response>(method: string, options: CallOptions,
       throw failure;
     } finally {
       clearTimeout(timer);
+      clearTimeout(soonTimer);
       metrics.calls.inc({ method, code });
       metrics.callSeconds.observe((nowMs() - begin) / 1000, { method });
     }

@@ -21,9 +21,10 @@ export function provisionerHandlers(provisioner: Provisioner, options: CallOptio
       logger.info('destroyed', { container: containerKey(container), destroyed });
       return { destroyed };
     }),
-    Recover: handler('Recover', options, async (request, { signal, logger }) => {
+    // What cannot be had before the deadline is set aside: an agent whose Recover fails does not start at all.
+    Recover: handler('Recover', options, async (request, { soon, logger }) => {
       const known = request.known_container_ids.map(containerIdFromMessage);
-      const { destroyed, quarantined } = await provisioner.recover(known, signal);
+      const { destroyed, quarantined } = await provisioner.recover(known, soon);
       logger.info('recovered', { known: known.length, destroyed: destroyed.length, quarantined: quarantined.length });
       return { destroyed: destroyed.map(containerMessage), quarantined: quarantined.map(quarantinedMessage) };
     }),

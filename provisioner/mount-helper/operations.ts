@@ -9,6 +9,7 @@
  * mount(2) as `/proc/self/fd/N`.
  */
 import * as fs from 'node:fs';
+import * as path from 'node:path';
 import { Failure } from '../../src/error';
 import type { Libc } from '../../src/native/libc';
 import {
@@ -29,6 +30,8 @@ export type Operation =
   | { readonly kind: 'overlay'; readonly source: ViewSource; readonly upper: string; readonly work: string; readonly target: string; readonly xinoOff: boolean }
   | { readonly kind: 'bind'; readonly source: ViewSource; readonly target: string; readonly suid: boolean }
   | { readonly kind: 'unmount'; readonly target: string | Buffer }
+  /** A question for a name that nobody has: only whoever serves the file system below can say that it is not there. */
+  | { readonly kind: 'look'; readonly target: string; readonly name: string }
   /** Made with what is missing above them, mode 0755; those that are there are left as they are. Some file systems take half a millisecond for each. */
   | { readonly kind: 'directories'; readonly target: string; readonly more: readonly string[] };
 
@@ -53,7 +56,7 @@ function onDevice(fd: number, source: ViewSource): void {
   }
 }
 
-function withDirectory<T>(native: Libc, source: ViewSource, use: (path: string, stat: fs.Stats) => T): T {
+function withDirectory<T>(native: Libc, source: ViewSource, use: (directory: string, stat: fs.Stats) => T): T {
   const top = fs.openSync(source.mountpoint, O_PATH | O_DIRECTORY);
   try {
     onDevice(top, source);
@@ -70,8 +73,8 @@ function withDirectory<T>(native: Libc, source: ViewSource, use: (path: string, 
 }
 
 /** Overlay splits its options at commas and `lowerdir` at colons; a backslash protects both and itself. */
-export function escapeOverlayPath(path: string): string {
-  return path.replace(/[\\,:]/g, '\\$&');
+export function escapeOverlayPath(plain: string): string {
+  return plain.replace(/[\\,:]/g, '\\$&');
 }
 
 /** Slave, then shared: unmounts on the host reach the containers that copied the mount table, theirs do not come back (spec 2.5). */
@@ -131,7 +134,23 @@ function makeDirectories(dirs: readonly string[]): number {
   return 0;
 }
 
-/** Returns the number of mounts made or taken away. */
+/** What a mount says for ever once nobody holds its file system any more (ENOTCONN), or once its tree was invalidated. */
+const DEAD: ReadonlyArray<string | undefined> = ['ENOTCONN', 'ESTALE'];
+
+/** Returns 1 when somebody answers, 0 when nobody ever will. */
+function look(target: string, name: string): number {
+  try {
+    fs.lstatSync(path.join(target, name));
+    return 1;
+  } catch (err) {
+    const { code } = err as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return 1;
+    if (DEAD.includes(code)) return 0;
+    throw err;
+  }
+}
+
+/** Returns the number of mounts made or taken away; of `look`, what it says. */
 export function perform(native: Libc, operation: Operation): number {
   switch (operation.kind) {
     case 'overlay':
@@ -142,6 +161,8 @@ export function perform(native: Libc, operation: Operation): number {
       return 1;
     case 'unmount':
       return unmount(native, operation.target);
+    case 'look':
+      return look(operation.target, operation.name);
     case 'directories':
       return makeDirectories([operation.target, ...operation.more]);
   }
