@@ -9,6 +9,8 @@
  *   ROUNDS=1                repetitions of everything
  *   PINGS=300               objects fetched one after the other, for the time of a single one
  *   BACKGROUND=1            asks as read-ahead does
+ *   CACHE=DIR               folder for the caches. On ext4 a file is made many times slower while the folder's group of inodes has
+ *                           hundreds that were deleted in the last minutes; a tmpfs leaves only what is ours
  *   DIST=DIR                another build of the sources, to compare with
  *
  * One JSON object a line: seconds, objects a second, CPU milliseconds an object by thread, most memory used.
@@ -103,7 +105,7 @@ async function startNginx(children, dir, storage) {
 }
 
 async function measure(dir, url, needs, body) {
-  const cacheDir = fs.mkdtempSync(`${dir}/cache-`);
+  const cacheDir = fs.mkdtempSync(path.join(process.env.CACHE ?? dir, 'mesos-cvmfs-cache-'));
   const spillDir = fs.mkdtempSync(`${dir}/spill-`);
   const log = { debug() {}, info() {}, warn: (...text) => console.error(...text), error: (...text) => console.error(...text), child: () => log };
   const cache = await ObjectCache.open({ dir: cacheDir, limitBytes: 10e9 }, { log });
