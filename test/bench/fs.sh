@@ -4,6 +4,7 @@
 #   RUNS=5      repetitions of everything
 #   IMAGE=FILE  tar of the image; without it one is made with mmdebstrap (about 300 MB)
 #   WORK=DIR    folder for everything, removed at the end unless it was given
+#   DRIVER=…    kernel (default) or fuse-native
 #
 # One JSON object per measurement: {"what": "find_cold", "on": "mount"|"ext4", "run": 1, "seconds": 0.12, …}.
 # Timings say something only side by side: the ratios of one run, never two runs' seconds.
@@ -15,6 +16,7 @@ cli="$top/bin/mesos-cvmfs"
 fqrn=bench.example.org
 given=${WORK:-}
 work=${given:-$(mktemp -d /tmp/mesos-cvmfs-bench.XXXXXX)}
+driver=${DRIVER:-kernel}
 run=$work/run; mnt=$work/mnt; tree=$work/ext4/image; log=$work/access.log
 pids=()
 : > "$out"
@@ -32,7 +34,7 @@ drop() { sync; echo "${1:-3}" > /proc/sys/vm/drop_caches; }
 now() { echo "$EPOCHREALTIME"; }
 emit() { echo "{\"what\":\"$1\",\"on\":\"$2\",\"run\":$3,\"load1\":$(cut -d' ' -f1 /proc/loadavg),$4}" | tee -a "$out"; }
 logged() { sleep 0.05; tail -c +$(($1 + 1)) "$log" | awk '{n++; b+=$3} END {printf "\"requests\":%d,\"bytes\":%d", n, b}'; }
-up() { "$cli" mount "$fqrn" "$mnt" --server "$server" --public-key "$work/keys/$fqrn.pub" --cache-dir "$work/cache" --run-dir "$run" > /dev/null 2> "$work/mount.err" || { cat "$work/mount.err"; exit 1; }; }
+up() { "$cli" mount "$fqrn" "$mnt" --config "$work/driver.toml" --server "$server" --public-key "$work/keys/$fqrn.pub" --cache-dir "$work/cache" --run-dir "$run" > /dev/null 2> "$work/mount.err" || { cat "$work/mount.err"; exit 1; }; }
 down() { "$cli" umount "$mnt" --run-dir "$run"; }
 timed() { # what on run command…
   local what=$1 on=$2 n=$3; shift 3
@@ -52,7 +54,7 @@ memory() { # RSS of the server, PSS of keeper and server, kB
   echo "\"server_rss_kb\":$(awk '/VmRSS/{print $2}' "/proc/$server/status"),\"pss_kb\":$(cat "/proc/$server/smaps_rollup" "/proc/$keeper/smaps_rollup" | awk '/^Pss:/{s+=$2} END{print s}')"
 }
 
-mkdir -p "$work/ext4" "$mnt"; : > "$log"
+mkdir -p "$work/ext4" "$mnt"; : > "$log"; printf '[fuse]\ndriver = "%s"\n' "$driver" > "$work/driver.toml"
 image=${IMAGE:-$work/image.tar}
 [ -s "$image" ] || mmdebstrap --quiet --variant=important --include=python3,perl,gcc bookworm "$image"
 truncate -s 3G "$work/ext4.img"; mkfs.ext4 -q "$work/ext4.img"; mount -o loop "$work/ext4.img" "$work/ext4"
