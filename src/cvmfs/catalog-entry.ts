@@ -41,7 +41,7 @@ export interface CatalogEntry {
 export const MAX_NAME_BYTES = 255;
 export const MAX_TARGET_BYTES = 4095;
 /** 255 attributes with names and values of 255 bytes. */
-const MAX_XATTR_BYTES = 2 + 255 * (2 + 255 + 255);
+export const MAX_XATTR_BYTES = 2 + 255 * (2 + 255 + 255);
 
 /** What the asker of a row knows already, since it was the condition of the query: its columns are not selected. */
 export interface KnownKeys {
@@ -144,9 +144,16 @@ export function readEntry(row: RawRow, known: KnownKeys, readExact: ReadExact): 
 
 /** True for what may be one component of a path. */
 export function isFileName(name: Buffer): boolean {
-  if (name.length === 0 || name.length > MAX_NAME_BYTES) return false;
-  if (name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))) return false;
-  return !name.includes(0x2f) && !name.includes(0);
+  return isFileNameAt(name, 0, name.length);
+}
+
+/** The same of a name that lies somewhere in `bytes`. */
+export function isFileNameAt(bytes: Buffer, start: number, end: number): boolean {
+  const length = end - start;
+  if (length < 1 || length > MAX_NAME_BYTES) return false;
+  if (bytes[start] === 0x2e && (length === 1 || (length === 2 && bytes[start + 1] === 0x2e))) return false;
+  for (let i = start; i < end; i += 1) if (bytes[i] === 0x2f || bytes[i] === 0) return false;
+  return true;
 }
 
 /** True for the empty path and for `/a/b` made of file names. */
@@ -179,7 +186,7 @@ function toBytes(value: unknown): Buffer | undefined {
   return Buffer.isBuffer(value) ? value : undefined;
 }
 
-function modeFits(flags: number, mode: number): boolean {
+export function modeFits(flags: number, mode: number): boolean {
   if (mode > 0xffff) return false;
   const type = mode & TYPE_BITS;
   if (isDirectory(flags)) return type === DIRECTORY;

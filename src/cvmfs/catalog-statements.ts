@@ -3,12 +3,11 @@
  * that index or it has a LIMIT: a condition that is tried row by row would let a hostile b-tree keep SQLite busy for ever.
  */
 import { entryColumns, EXACT_COLUMNS } from './catalog-entry';
+import { MAX_NESTED } from './catalog-rows';
 import { bounded, bytes, integer } from './database';
 import type { Database } from './database';
 import { DIGEST_BYTES } from './hash';
 
-/** Attached catalogs are listed up to this many. */
-export const MAX_NESTED = 200_000;
 const COLUMNS = ['md5path_1', 'md5path_2', 'parent_1', 'parent_2', 'hardlinks', 'hash', 'size', 'mode', 'mtime', 'flags', 'name', 'symlink', 'uid', 'gid'];
 
 export type CatalogStatements = ReturnType<typeof prepareStatements>;

@@ -1,22 +1,24 @@
 /**
  * A catalog: one SQLite file that holds a part of the repository's tree (spec 4). This reads schema versions 2.4 and
  * 2.5; columns are asked for by name, since an upgraded catalog has the late ones last. The file must be local,
- * decompressed and unchanging. Everything in it is a stranger's: see database.ts and catalog-entry.ts for what is refused.
+ * decompressed and unchanging. Everything in it is a stranger's: see sqlite/ and catalog-entry.ts for what is refused.
  *
  * Costs: a lookup is one b-tree search. Nothing here reads the whole table except `lowestRowidOfGroup` without a parent.
  */
 import { Failure } from '../error';
-import { MAX_NESTED, prepareStatements } from './catalog-statements';
-import type { CatalogStatements } from './catalog-statements';
-import { Database } from './database';
-import { isEntryPath, readEntry } from './catalog-entry';
-import type { CatalogEntry, KnownKeys, RawRow, ReadExact } from './catalog-entry';
+import { isEntryPath } from './catalog-entry';
+import type { CatalogEntry } from './catalog-entry';
+import { MAX_NESTED } from './catalog-rows';
+import type { CatalogRows, NumberedEntry, RawNested, RowScan } from './catalog-rows';
 import { isChunked, isDirectory } from './flags';
 import { DIGEST_BYTES, parseHash } from './hash';
 import type { ContentHash } from './hash';
 import { HardlinkGroups } from './hardlink-groups';
 import { pathKey, samePathKey } from './path-key';
 import type { PathKey } from './path-key';
+import type { SqlRows } from './sql-rows';
+import { PagePool } from './sqlite/page-file';
+import { openTreeRows } from './tree-rows';
 
 export type { CatalogEntry } from './catalog-entry';
 
@@ -41,8 +43,17 @@ export interface Chunk {
 export interface OpenOptions {
   /** Refuse what is not the root catalog of a repository. */
   readonly expectRoot?: boolean;
+  /** Pages in memory, to be shared by all catalogs of a thread; one of its own without. */
+  readonly pool?: PagePool;
+  /** Told when the file has to be read through SQLite, with the reason. */
+  readonly unfamiliar?: (why: string) => void;
 }
 
+/** What can be read of a directory's child while it lies in its page: see CatalogRow. */
+export type { RowScan } from './catalog-rows';
+
+/** Pages of a catalog that is opened alone. */
+const OWN_POOL_BYTES = 1 << 20;
 const MAX_ROWID = 0xffffffff;
 /** 4 TiB of chunks at the usual 4 MiB. */
 const MAX_CHUNKS = 1 << 20;
@@ -62,30 +73,24 @@ export class Catalog {
   /** Largest rowid of the main table; 0 when it is empty. */
   readonly maxRowid: number;
   private readonly properties: ReadonlyMap<string, Buffer>;
-  private readonly statements: CatalogStatements;
   private readonly hidden = new Set<number>();
   private readonly groups = new HardlinkGroups();
-  private readonly readExact: ReadExact = (rowid) => {
-    const [name, symlink, group, links] = this.statements.exact.get(rowid) as [Buffer | null, Buffer | null, number, number];
-    return { name: name ?? Buffer.alloc(0), symlink: symlink ?? Buffer.alloc(0), group, links };
-  };
 
-  private constructor(private readonly database: Database) {
-    this.properties = database.pairs('properties', 'key', 'value');
+  private constructor(private readonly rows: CatalogRows) {
+    this.properties = rows.properties();
     const schema = Number(this.property('schema') ?? '1.0');
     if (!(Math.abs(schema - 2.5) < 0.01 || Math.abs(schema - 2.4) < 0.01)) {
-      throw database.refuse(`its schema is ${JSON.stringify(this.property('schema') ?? 'older than 2.4')}, and 2.4 and 2.5 are read`);
+      throw rows.refuse(`its schema is ${JSON.stringify(this.property('schema') ?? 'older than 2.4')}, and 2.4 and 2.5 are read`);
     }
     this.schemaRevision = this.number('schema_revision', 0);
     this.revision = this.number('revision', 0);
     this.ttlSeconds = this.number('TTL', DEFAULT_TTL_SECONDS);
     this.rootPrefix = this.properties.get('root_prefix') ?? Buffer.alloc(0);
-    if (!isEntryPath(this.rootPrefix)) throw database.refuse('its root_prefix is not a path');
+    if (!isEntryPath(this.rootPrefix)) throw rows.refuse('its root_prefix is not a path');
 
-    this.statements = prepareStatements(database);
-    const [lowest, highest] = database.run(() => this.statements.extremes.get()) as [unknown, unknown];
+    const { lowest, highest } = rows.extremes();
     if (lowest !== null && (!isRowid(lowest) || !isRowid(highest))) {
-      throw database.refuse(`its row numbers go from ${String(lowest)} to ${String(highest)}, and 1 to ${MAX_ROWID} are possible`);
+      throw rows.refuse(`its row numbers go from ${String(lowest)} to ${String(highest)}, and 1 to ${MAX_ROWID} are possible`);
     }
     this.maxRowid = isRowid(highest) ? highest : 0;
   }
@@ -95,16 +100,16 @@ export class Catalog {
    * schema; SYSTEM when the file cannot be read. Close it; an evicted file stays readable until then.
    */
   static open(path: string, options: OpenOptions = {}): Catalog {
-    const database = Database.open(path, 'CATALOG_INVALID', `catalog ${path}`);
+    const rows = openRows(path, options);
     try {
-      const catalog = new Catalog(database);
+      const catalog = new Catalog(rows);
       if (options.expectRoot === true && catalog.rootPrefix.length !== 0) {
-        throw database.refuse(`it is not a root catalog but that of ${catalog.rootPrefix.toString()}`);
+        throw rows.refuse(`it is not a root catalog but that of ${catalog.rootPrefix.toString()}`);
       }
       catalog.rootEntry();
       return catalog;
     } catch (error) {
-      database.close();
+      rows.close();
       throw error;
     }
   }
@@ -121,19 +126,16 @@ export class Catalog {
   /** The directory that the catalog begins with. */
   rootEntry(): CatalogEntry {
     const entry = this.byKey(pathKey(this.rootPrefix));
-    if (entry === undefined || !isDirectory(entry.flags)) throw this.database.refuse('it has no row for its own root directory');
+    if (entry === undefined || !isDirectory(entry.flags)) throw this.rows.refuse('it has no row for its own root directory');
     return entry;
   }
 
   byRowid(rowid: number): CatalogEntry | undefined {
-    if (!isRowid(rowid)) return undefined;
-    const row = this.database.run(() => this.statements.byRowid.get(rowid)) as RawRow | undefined;
-    return row === undefined ? undefined : this.entry(row);
+    return isRowid(rowid) ? this.entry(this.rows.byRowid(rowid)) : undefined;
   }
 
   byKey(key: PathKey): CatalogEntry | undefined {
-    const row = this.database.run(() => this.statements.byKey.get(key.hi, key.lo)) as RawRow | undefined;
-    return row === undefined ? undefined : this.entry(row, { key });
+    return this.entry(this.rows.byKey(key));
   }
 
   /**
@@ -152,15 +154,14 @@ export class Catalog {
 
   /** One page of the same: `lastRowid` is where the next one goes on, `end` that there is none. */
   childrenPage(parent: PathKey, afterRowid: number, limit: number): { readonly entries: CatalogEntry[]; readonly lastRowid: number; readonly end: boolean } {
-    const known = { parent };
     let after = afterRowid;
-    const rows = this.database.run(() => this.statements.children.all(parent.hi, parent.lo, after, limit)) as RawRow[];
+    const rows = this.rows.children(parent, after, limit);
     const entries: CatalogEntry[] = [];
     for (const row of rows) {
       // Rows that do not ascend are a b-tree with shared pages: a listing without end.
-      if (!isRowid(row[0]) || row[0] <= after) throw this.database.refuse('its index of directories is not in order');
-      after = row[0];
-      const entry = this.entry(row, known);
+      if (!isRowid(row.rowid) || row.rowid <= after) throw this.rows.refuse('its index of directories is not in order');
+      after = row.rowid;
+      const entry = this.entry(row);
       if (entry === undefined) continue;
       // The root of a repository has no parent; a row that is its own parent is a directory inside itself.
       if (!samePathKey(entry.key, parent) && entry.name.length !== 0) entries.push(entry);
@@ -169,15 +170,35 @@ export class Catalog {
     return { entries, lastRowid: after, end: rows.length < limit };
   }
 
+  /**
+   * Goes over the entries of a directory with a rowid above `afterRowid`, in rowid order, by the same rules and without
+   * copies: what `row` holds is good until the next call of anything here. null when the file is read through SQLite.
+   */
+  scan(parent: PathKey, afterRowid: number): RowScan | null {
+    const scan = this.rows.scan?.(parent, afterRowid);
+    if (scan === undefined) return null;
+    const { row } = scan;
+    return {
+      row,
+      next: () => {
+        while (scan.next()) {
+          if (row.fit && row.nameLength !== 0 && !row.hasKey(parent) && row.rowid <= MAX_ROWID) return true;
+          this.hide(row.rowid);
+        }
+        return false;
+      },
+    };
+  }
+
   /** All rows in rowid order, a page at a time: for what has to see everything. The same rules as `children`. */
   entriesAfter(afterRowid: number, limit: number): CatalogEntry[] {
     let after = afterRowid;
     for (;;) {
-      const rows = this.database.run(() => this.statements.all.all(after, limit)) as RawRow[];
+      const rows = this.rows.all(after, limit);
       const entries: CatalogEntry[] = [];
       for (const row of rows) {
-        if (!isRowid(row[0]) || row[0] <= after) throw this.database.refuse('its rows are not in order');
-        after = row[0];
+        if (!isRowid(row.rowid) || row.rowid <= after) throw this.rows.refuse('its rows are not in order');
+        after = row.rowid;
         const entry = this.entry(row);
         if (entry !== undefined) entries.push(entry);
       }
@@ -199,33 +220,28 @@ export class Catalog {
       passed.add(at.rowid);
       const parent = this.byKey(at.parent);
       if (parent === undefined || passed.has(parent.rowid) || passed.size > MAX_DEPTH) {
-        throw this.database.refuse(`row ${entry.rowid} has no way up to the catalog's root`);
+        throw this.rows.refuse(`row ${entry.rowid} has no way up to the catalog's root`);
       }
       at = parent;
     }
     const path = Buffer.concat([this.rootPrefix, ...parts.reverse()]);
-    if (!samePathKey(pathKey(path), entry.key)) throw this.database.refuse(`row ${entry.rowid} is not where its names say`);
+    if (!samePathKey(pathKey(path), entry.key)) throw this.rows.refuse(`row ${entry.rowid} is not where its names say`);
     return path;
   }
 
   /** The catalog that is attached exactly at `path` (absolute, as in `NestedCatalog`). */
   nestedAt(path: Buffer): NestedCatalog | undefined {
-    for (const { statement, bind } of this.statements.nestedAt) {
-      const row = this.database.run(() => statement.get(path)) as RawRow | undefined;
-      if (row !== undefined) return this.nestedCatalog(row, bind);
-    }
-    return undefined;
+    const row = this.rows.nestedAt(path);
+    return row === undefined ? undefined : this.nestedCatalog(row);
   }
 
   /** All that is attached; more than 200,000 are refused. */
   nested(): NestedCatalog[] {
-    const found: NestedCatalog[] = [];
-    for (const { statement, bind } of this.statements.nested) {
-      const rows = this.database.run(() => statement.all()) as RawRow[];
-      if (rows.length > MAX_NESTED) throw this.database.refuse(`it has more than ${MAX_NESTED} nested catalogs`);
-      for (const row of rows) found.push(this.nestedCatalog(row, bind));
+    const rows = this.rows.nested();
+    for (const bind of [false, true]) {
+      if (rows.filter((row) => row.bind === bind).length > MAX_NESTED) throw this.rows.refuse(`it has more than ${MAX_NESTED} nested catalogs`);
     }
-    return found;
+    return rows.map((row) => this.nestedCatalog(row));
   }
 
   /** The chunks of a chunked file in order. They cover it exactly, else CATALOG_INVALID. */
@@ -233,19 +249,17 @@ export class Catalog {
     if (!isChunked(entry.flags)) return [];
     const chunks: Chunk[] = [];
     let end = 0;
-    this.database.run(() => {
-      if (this.statements.chunks === undefined) throw this.database.refuse('it has chunked files and no usable table chunks');
-      for (const row of this.statements.chunks.iterate(entry.key.hi, entry.key.lo)) {
-        const [offset, size, hash] = row as [unknown, unknown, unknown];
-        const sized = offset === end && typeof size === 'number' && Number.isSafeInteger(size) && size > 0;
-        if (!sized || !Buffer.isBuffer(hash) || hash.length !== DIGEST_BYTES) throw this.database.refuse(`the chunks of row ${entry.rowid} have a gap, an overlap or no hash at ${end}`);
-        end += size;
-        chunks.push({ offset, size, hash });
-        if (chunks.length > MAX_CHUNKS || end > entry.size) break;
-      }
-    });
+    const rows = this.rows.chunks(entry.key);
+    if (rows === undefined) throw this.rows.refuse('it has chunked files and no usable table chunks');
+    for (const { offset, size, hash } of rows) {
+      const sized = offset === end && typeof size === 'number' && Number.isSafeInteger(size) && size > 0;
+      if (!sized || !Buffer.isBuffer(hash) || hash.length !== DIGEST_BYTES) throw this.rows.refuse(`the chunks of row ${entry.rowid} have a gap, an overlap or no hash at ${end}`);
+      chunks.push({ offset: end, size, hash });
+      end += size;
+      if (chunks.length > MAX_CHUNKS || end > entry.size) break;
+    }
     if (end !== entry.size || chunks.length === 0) {
-      throw this.database.refuse(`the chunks of row ${entry.rowid} cover ${end} of its ${entry.size} bytes, or are more than ${MAX_CHUNKS}`);
+      throw this.rows.refuse(`the chunks of row ${entry.rowid} cover ${end} of its ${entry.size} bytes, or are more than ${MAX_CHUNKS}`);
     }
     return chunks;
   }
@@ -265,8 +279,7 @@ export class Catalog {
   /** The counters that the publisher wrote (spec 4.7, statistics.ts); none in a catalog from before there were any. */
   statistics(): Map<string, number> {
     const counters = new Map<string, number>();
-    if (this.database.columns('statistics') === undefined) return counters;
-    for (const [name, value] of this.database.pairs('statistics', 'counter', 'value')) {
+    for (const [name, value] of this.rows.statistics() ?? []) {
       const count = Number(value.toString());
       if (Number.isSafeInteger(count)) counters.set(name, count);
     }
@@ -274,36 +287,46 @@ export class Catalog {
   }
 
   close(): void {
-    this.database.close();
+    this.rows.close();
   }
 
-  private entry(row: RawRow, known: KnownKeys = {}): CatalogEntry | undefined {
-    const entry = this.database.run(() => readEntry(row, known, this.readExact));
-    if (entry === undefined) this.hide(row[0] as number);
-    return entry;
+  private entry(row: NumberedEntry | undefined): CatalogEntry | undefined {
+    if (row !== undefined && row.entry === undefined) this.hide(row.rowid);
+    return row?.entry;
   }
 
   private hide(rowid: number): void {
     if (this.hidden.size < MAX_HIDDEN_COUNTED) this.hidden.add(rowid);
   }
 
-  private nestedCatalog(row: RawRow, bind: boolean): NestedCatalog {
-    const [path, text, size] = row;
-    if (!Buffer.isBuffer(path) || path.length === 0 || !isEntryPath(path)) throw this.database.refuse('the place of a nested catalog is not a path');
-    if (typeof text !== 'string') throw this.database.refuse(`the nested catalog at ${path.toString()} has no hash`);
+  private nestedCatalog({ path, hash: text, size, bind }: RawNested): NestedCatalog {
+    if (!Buffer.isBuffer(path) || path.length === 0 || !isEntryPath(path)) throw this.rows.refuse('the place of a nested catalog is not a path');
+    if (typeof text !== 'string') throw this.rows.refuse(`the nested catalog at ${path.toString()} has no hash`);
     try {
       return { path, hash: parseHash(text), size: typeof size === 'number' && Number.isSafeInteger(size) && size > 0 ? size : 0, bind };
     } catch (error) {
-      throw this.database.refuse(`the nested catalog at ${path.toString()}: ${Failure.from(error).what}`);
+      throw this.rows.refuse(`the nested catalog at ${path.toString()}: ${Failure.from(error).what}`);
     }
   }
 
   private number(key: string, fallback: number): number {
     const text = this.property(key);
     if (text === undefined) return fallback;
-    if (!/^[0-9]{1,16}$/.test(text)) throw this.database.refuse(`its property ${key} is ${JSON.stringify(text.slice(0, 40))}`);
+    if (!/^[0-9]{1,16}$/.test(text)) throw this.rows.refuse(`its property ${key} is ${JSON.stringify(text.slice(0, 40))}`);
     return Number(text);
   }
+}
+
+/** Our own reader where it understands the file; SQLite, loaded only then, where not. */
+function openRows(path: string, options: OpenOptions): CatalogRows {
+  if (!path.startsWith('/') || path.trim() !== path) throw new Failure('INVALID_ARGUMENT', `not an absolute path of a database: ${JSON.stringify(path)}`);
+  const what = `catalog ${path}`;
+  const rows = openTreeRows(path, what, options.pool ?? new PagePool(OWN_POOL_BYTES));
+  if (!('unfamiliar' in rows)) return rows;
+  options.unfamiliar?.(rows.unfamiliar);
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- some MiB in each thread, for files that nobody is known to make
+  const { SqlRows: Fallback } = require('./sql-rows') as { SqlRows: typeof SqlRows };
+  return new Fallback(path, what);
 }
 
 function isRowid(value: unknown): value is number {

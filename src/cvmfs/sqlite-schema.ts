@@ -17,6 +17,8 @@ export interface SchemaObject {
   readonly name: string;
   /** The table that an index is for; lower case. */
   readonly table: string;
+  /** Where its b-tree begins, as the row says; 0 when that is no page number. */
+  readonly rootPage: number;
   /** Empty for the indices that SQLite makes by itself. */
   readonly sql: string;
 }
@@ -83,12 +85,16 @@ function readObject(page: Buffer, cell: number, usable: number): SchemaObject {
   let at = headerBytes.end;
   let value = start + headerBytes.value;
   const texts: string[] = [];
+  let rootPage = 0;
   for (let column = 0; column < 5; column += 1) {
     if (at >= start + headerBytes.value) throw new Error('its schema is damaged');
     const serial = readVarint(page, at);
     at = serial.end;
     const bytes = serialBytes(serial.value);
     if (value + bytes > start + payload.value) throw new Error('its schema is damaged');
+    // A small integer, big-endian: nothing has more pages than four bytes count.
+    if (serial.value === 9) rootPage = 1;
+    if (serial.value >= 1 && serial.value <= 4) rootPage = page.readIntBE(value, bytes);
     texts.push(serial.value >= 13 && serial.value % 2 === 1 ? page.toString('utf8', value, value + bytes) : '');
     value += bytes;
   }
@@ -96,7 +102,7 @@ function readObject(page: Buffer, cell: number, usable: number): SchemaObject {
   if (type !== 'table' && type !== 'index') {
     throw new Error(`it has a ${JSON.stringify(type.slice(0, 20))}, ${JSON.stringify(name.slice(0, 60))}, where only tables and indices belong`);
   }
-  const object = { type, name: name.toLowerCase(), table: table.toLowerCase(), sql } as const;
+  const object = { type, name: name.toLowerCase(), table: table.toLowerCase(), rootPage, sql } as const;
   if (object.name.startsWith('sqlite_stat')) throw new Error('it has statistics for a query planner');
   // The statement creates what it says, whatever the type column claims.
   if (sql !== '' && !/^CREATE (TABLE|(UNIQUE )?INDEX)\s/i.test(sql)) throw new Error(`${JSON.stringify(name.slice(0, 60))} is not an ordinary ${type}`);
