@@ -38,6 +38,9 @@ export interface CatalogEntry {
   readonly xattrs: Buffer | null;
 }
 
+/** What a listing tells of an entry: without what costs more to read than all of it. */
+export type ListedEntry = Omit<CatalogEntry, 'key' | 'parent' | 'hash' | 'xattrs'>;
+
 export const MAX_NAME_BYTES = 255;
 export const MAX_TARGET_BYTES = 4095;
 /** 255 attributes with names and values of 255 bytes. */

@@ -2,7 +2,7 @@
  * One row of a catalog's main table, where it lies: numbers decoded, names and hashes left in the page until somebody
  * wants them. The rules of what is fit to be seen are those of catalog-entry.ts, which reads rows that SQLite gives.
  */
-import type { CatalogEntry } from './catalog-entry';
+import type { CatalogEntry, ListedEntry } from './catalog-entry';
 import { isFileNameAt, MAX_NAME_BYTES, MAX_TARGET_BYTES, MAX_XATTR_BYTES, modeFits } from './catalog-entry';
 import { compression, hashAlgorithm, isDirectory, isRegular, isSymlink } from './flags';
 import { DIGEST_BYTES } from './hash';
@@ -100,10 +100,6 @@ export class CatalogRow {
     return this.#is(KEY_1!, key.hi) && this.#is(KEY_2!, key.lo);
   }
 
-  hasParent(parent: PathKey): boolean {
-    return this.#is(PARENT_1!, parent.hi) && this.#is(PARENT_2!, parent.lo);
-  }
-
   #is(slot: number, value: bigint): boolean {
     return this.#record.halves(slot) && this.#record.low === Number(value & 0xffffffffn) && this.#record.high === Number(value >> 32n);
   }
@@ -113,19 +109,27 @@ export class CatalogRow {
     return (BigInt(this.#record.high) << 32n) | BigInt(this.#record.low);
   }
 
-  nameEquals(name: Buffer): boolean {
-    const at = this.#record.at[NAME!]!;
-    return name.length === this.nameLength && this.#record.bytes.compare(name, 0, name.length, at, at + this.nameLength) === 0;
-  }
-
-  copyName(out: Buffer, at: number): void {
-    const from = this.#record.at[NAME!]!;
-    this.#record.bytes.copy(out, at, from, from + this.nameLength);
-  }
-
   /** Raw target; empty for what is no link. */
   get symlink(): Buffer {
     return isSymlink(this.flags) ? this.#record.copy(SYMLINK!, MAX_TARGET_BYTES)! : EMPTY;
+  }
+
+  /** A copy of what a listing shows. */
+  listed(): ListedEntry {
+    return {
+      rowid: this.rowid,
+      name: this.#record.copy(NAME!, MAX_NAME_BYTES)!,
+      flags: this.flags,
+      size: this.size,
+      mode: this.mode,
+      mtime: this.mtime,
+      mtimeNs: this.mtimeNs,
+      linkCount: this.linkCount,
+      hardlinkGroup: this.hardlinkGroup,
+      uid: this.uid,
+      gid: this.gid,
+      symlink: this.symlink,
+    };
   }
 
   /** A copy that stays good. What the asker knows already is not read: it was the condition of the search. */

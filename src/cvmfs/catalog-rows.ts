@@ -42,7 +42,7 @@ export interface CatalogRows {
   /** Rows of a directory with a number above `after`, in order, at most `limit`; the caller checks that they ascend. */
   children(parent: PathKey, after: number, limit: number): NumberedEntry[];
   /** The same without copies, when the file is read by ourselves. The row is good until the next call of anything here. */
-  scan?(parent: PathKey, after: number): RowScan;
+  scan?(parent: PathKey, after: number, limit: number): RowScan;
   /** All rows, the same way. */
   all(after: number, limit: number): NumberedEntry[];
   nestedAt(path: Buffer): RawNested | undefined;

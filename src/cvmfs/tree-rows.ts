@@ -16,7 +16,6 @@ import type { TableShape } from './sqlite/statement';
 import type { Failure } from '../error';
 
 const LATE: readonly string[] = ['xattr', 'mtimens'];
-const SCAN_ROWS = 32;
 const TWO_32 = 4294967296;
 const PAIRS_MAX = 1_000;
 const PAIR_KEY_BYTES = 256;
@@ -220,23 +219,16 @@ class TreeRows implements CatalogRows {
     });
   }
 
-  scan(parent: PathKey, after: number): RowScan {
-    const rowids = new Float64Array(SCAN_ROWS);
-    let count = 0;
+  scan(parent: PathKey, after: number, limit: number): RowScan {
+    const rowids = new Float64Array(limit);
+    const count = this.#childRowids(parent, after, rowids);
     let at = 0;
-    let last = after;
     return {
       row: this.#row,
       next: () => {
-        if (at === count) {
-          if (count > 0 && count < SCAN_ROWS) return false;
-          count = this.#childRowids(parent, last, rowids);
-          at = 0;
-          if (count === 0) return false;
-        }
-        last = rowids[at]!;
+        if (at === count) return false;
+        this.#find(rowids[at]!);
         at += 1;
-        this.#find(last);
         return true;
       },
     };

@@ -1,10 +1,11 @@
 /**
  * The catalogs that one thread has open. A catalog is a file of the cache, immutable, so any number of threads may read
- * it; which ones are open is bounded, since each costs a descriptor and a page cache of its own.
+ * it; which ones are open is bounded, since each costs a descriptor and some KiB. Their pages are in one pool.
  */
 import { LRUCache } from 'lru-cache';
 import { Failure } from '../error';
 import { Catalog } from '../cvmfs/catalog';
+import { PagePool } from '../cvmfs/sqlite/page-file';
 import { formatHash } from '../cvmfs/hash';
 import type { ContentHash } from '../cvmfs/hash';
 import { objectFile, objectName } from '../cache/object-name';
@@ -14,7 +15,17 @@ import type { ObjectNeed } from './missing';
 import type { Spill } from './spill';
 
 /** Default of the catalogs that a thread keeps open. */
-const OPEN_CATALOGS_MAX = 48;
+const OPEN_CATALOGS_MAX = 128;
+/** Pages of catalogs that a thread keeps: the inner pages of large ones, and what is being read. The kernel has the rest. */
+const PAGES_BYTES_MAX = 2 << 20;
+/** Catalogs that are said to be read through SQLite; what comes after them is not said. */
+const UNFAMILIAR_MAX = 100;
+
+export interface CatalogSetOptions {
+  readonly openMax?: number;
+  /** Told once of each catalog that our own reader does not understand. */
+  readonly unfamiliar?: (what: string, why: string) => void;
+}
 
 export function catalogNeed(hash: ContentHash, plainSize: number | null, mountPath: Buffer): ObjectNeed {
   return { hash, compression: 'zlib', kind: 'catalog', plainSize, what: `catalog of ${mountPath.length === 0 ? '/' : mountPath.toString()}` };
@@ -25,9 +36,13 @@ export class CatalogSet {
   readonly #objects: ObjectReader;
   readonly #spill: Spill;
   readonly #open: LRUCache<string, Catalog>;
+  readonly #pool = new PagePool(PAGES_BYTES_MAX);
+  readonly #unfamiliar = new Set<string>();
+  readonly #options: CatalogSetOptions;
   #retired: Catalog[] = [];
 
-  constructor(cacheDir: string, objects: ObjectReader, spill: Spill, options: { openMax?: number } = {}) {
+  constructor(cacheDir: string, objects: ObjectReader, spill: Spill, options: CatalogSetOptions = {}) {
+    this.#options = options;
     this.#cacheDir = cacheDir;
     this.#objects = objects;
     this.#spill = spill;
@@ -48,7 +63,7 @@ export class CatalogSet {
     const file = cached ? objectFile(this.#cacheDir, objectName(need)) : this.#spill.find(objectName(need));
     if (file === null) throw new Missing(need);
     try {
-      const catalog = Catalog.open(file);
+      const catalog = Catalog.open(file, { pool: this.#pool, unfamiliar: (why) => this.#tell(text, `${need.what} (${text})`, why) });
       this.#open.set(text, catalog);
       return catalog;
     } catch (error) {
@@ -56,6 +71,12 @@ export class CatalogSet {
       if (failure.code !== 'CATALOG_INVALID') throw failure;
       throw new Failure('CATALOG_INVALID', `${need.what} (${text}): ${failure.what}`, { cause: error, next: 'tell the publisher of the repository' });
     }
+  }
+
+  #tell(text: string, what: string, why: string): void {
+    if (this.#unfamiliar.has(text) || this.#unfamiliar.size >= UNFAMILIAR_MAX) return;
+    this.#unfamiliar.add(text);
+    this.#options.unfamiliar?.(what, why);
   }
 
   get openCount(): number {

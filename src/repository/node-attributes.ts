@@ -1,5 +1,5 @@
 /** What a node is in the terms of stat(2), from its catalog row and the mount's settings (spec 4.4, 5.8). */
-import type { CatalogEntry } from '../cvmfs/catalog';
+import type { CatalogEntry, ListedEntry } from '../cvmfs/catalog';
 import { isDirectory, isSpecial, isSymlink } from '../cvmfs/flags';
 import type { IdMap } from '../cvmfs/id-map';
 import { expandVariables } from '../cvmfs/variant-link';
@@ -46,11 +46,11 @@ function kernelDevice(device: number): number {
 }
 
 /** The expanded target of a symbolic link. */
-export function linkTarget(entry: CatalogEntry, look: Appearance): Buffer {
+export function linkTarget(entry: Pick<CatalogEntry, 'symlink'>, look: Appearance): Buffer {
   return expandVariables(entry.symlink, look.variable);
 }
 
-export function nodeAttributes(entry: CatalogEntry, inoIndex: number, inoRowid: number, look: Appearance): NodeAttributes {
+export function nodeAttributes(entry: ListedEntry, inoIndex: number, inoRowid: number, look: Appearance): NodeAttributes {
   const type = entry.mode & S_IFMT;
   const device = type === S_IFCHR || type === S_IFBLK;
   const readable = look.worldReadable ? (isDirectory(entry.flags) ? 0o555 : 0o444) : 0;

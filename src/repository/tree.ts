@@ -7,7 +7,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { Failure } from '../error';
-import type { Catalog, CatalogEntry } from '../cvmfs/catalog';
+import type { Catalog, CatalogEntry, ListedEntry } from '../cvmfs/catalog';
 import { MAX_TARGET_BYTES } from '../cvmfs/catalog-entry';
 import { isBind, isDirectory, isHidden, isNestedMountpoint, isSymlink } from '../cvmfs/flags';
 import { pathKey } from '../cvmfs/path-key';
@@ -41,7 +41,7 @@ export interface Directory {
 
 export interface Child {
   readonly node: NodeId;
-  readonly entry: CatalogEntry;
+  readonly entry: ListedEntry;
   /** Row that a listing continues after. */
   readonly rowid: number;
 }
@@ -134,7 +134,7 @@ export class Tree {
   }
 
   /** The same when the row is at hand; `entry` must be the row of `node`. */
-  attributesOf(place: Place, entry: CatalogEntry, node: NodeId): NodeAttributes {
+  attributesOf(place: Place, entry: ListedEntry, node: NodeId): NodeAttributes {
     if (this.#look.inodeBits === 64) return nodeAttributes(entry, node.index, node.rowid, this.#look);
     return nodeAttributes(entry, 0, (place.inodeBase + node.rowid) >>> 0, this.#look);
   }
@@ -252,11 +252,15 @@ export class Tree {
   list(directory: Directory, afterRowid: number): Listing {
     const kept = this.#listing;
     if (kept.directory === directory && afterRowid >= kept.afterRowid && (afterRowid < kept.lastRowid || kept.end)) {
-      return { ...kept, children: kept.children.filter((child) => child.rowid > afterRowid) };
+      return { ...kept, children: kept.children.slice(firstAfter(kept.children, afterRowid)) };
     }
-    const page = this.catalogOf(directory.place).childrenPage(directory.key, afterRowid, LISTING_ROWS);
-    const visible = page.entries.filter((entry) => !isHidden(entry.flags) && !(directory.path.length === 0 && entry.name.equals(VIEWS_NAME)));
-    const children = visible.map((entry) => ({ node: this.nodeOf(directory.place, entry), entry, rowid: entry.rowid }));
+    const page = this.catalogOf(directory.place).listPage(directory.key, afterRowid, LISTING_ROWS);
+    const top = directory.path.length === 0;
+    const children: Child[] = [];
+    for (const entry of page.entries) {
+      if (isHidden(entry.flags) || (top && entry.name.equals(VIEWS_NAME))) continue;
+      children.push({ node: this.#nodeIn(directory.place, entry, directory.key), entry, rowid: entry.rowid });
+    }
     this.#listing = { directory, afterRowid, children, lastRowid: page.lastRowid, end: page.end };
     return this.#listing;
   }
@@ -269,10 +273,14 @@ export class Tree {
 
   /** The node of a row that was found through a directory's place. */
   nodeOf(place: Place, entry: CatalogEntry): NodeId {
+    return this.#nodeIn(place, entry, entry.parent);
+  }
+
+  #nodeIn(place: Place, entry: ListedEntry, parent: PathKey): NodeId {
     if (isDirectory(entry.flags)) return { index: place.index, rowid: entry.rowid };
     const files = this.filesPlace(place);
     if (entry.hardlinkGroup === 0) return { index: files.index, rowid: entry.rowid };
-    return { index: files.index, rowid: this.catalogOf(place).lowestRowidOfGroup(entry.hardlinkGroup, entry.parent) ?? entry.rowid };
+    return { index: files.index, rowid: this.catalogOf(place).lowestRowidOfGroup(entry.hardlinkGroup, parent) ?? entry.rowid };
   }
 
   /** The place that everything but directories of this place's catalog is numbered in. */
@@ -318,6 +326,18 @@ export class Tree {
     if (entry === undefined) throw noEntry(`catalog ${place.catalogText} has no row ${rowid}`);
     return entry;
   }
+}
+
+/** Index of the first child after row `rowid`; children are in row order. */
+function firstAfter(children: readonly Child[], rowid: number): number {
+  let low = 0;
+  let high = children.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (children[middle]!.rowid <= rowid) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** True when `path` is below `prefix`, on component boundaries. */

@@ -1,7 +1,7 @@
 /**
  * The statements that made a table or an index, as far as catalogs have them:
  *
- *     CREATE TABLE name (column TYPE, …, [CONSTRAINT name] PRIMARY KEY (column, …), [CONSTRAINT name] FOREIGN KEY …)
+ *     CREATE TABLE name (column TYPE, column TEXT PRIMARY KEY, …, [CONSTRAINT name] PRIMARY KEY (column, …), [CONSTRAINT name] FOREIGN KEY …)
  *     CREATE [UNIQUE] INDEX name ON table (column, …)
  *
  * Anything else (defaults, collations, computed columns, row numbers by another name, WITHOUT ROWID, DESC, WHERE,
@@ -57,18 +57,24 @@ export function parseTable(sql: string): TableShape | null {
   if (all === null || !is(all[0], 'CREATE') || !is(all[1], 'TABLE') || all[3] !== '(') return null;
   const columns: Array<{ name: string; type: string }> = [];
   let primaryKey: string[] | null = null;
+  let keyColumn: string | null = null;
   let at = 4;
   for (;;) {
     const word = all[at];
     if (word === undefined || '(),'.includes(word)) return null;
     if (!CONSTRAINTS.has(word.toUpperCase())) {
       const type = all[at + 1]?.toUpperCase();
-      if (type === undefined || !TYPES.has(type) || primaryKey !== null || ROWID_NAMES.has(word.toLowerCase())) return null;
+      if (type === undefined || !TYPES.has(type) || primaryKey !== null || (keyColumn !== null && is(all[at + 2], 'PRIMARY')) || ROWID_NAMES.has(word.toLowerCase())) return null;
       columns.push({ name: word.toLowerCase(), type });
       at += 2;
+      // A row number by another name when the type is INTEGER, a key with an index of its own otherwise.
+      if (type === 'TEXT' && is(all[at], 'PRIMARY') && is(all[at + 1], 'KEY')) {
+        keyColumn = word.toLowerCase();
+        at += 2;
+      }
     } else {
       if (is(word, 'CONSTRAINT')) at += 2;
-      if (is(all[at], 'PRIMARY') && is(all[at + 1], 'KEY') && primaryKey === null) {
+      if (is(all[at], 'PRIMARY') && is(all[at + 1], 'KEY') && primaryKey === null && keyColumn === null) {
         const keys = list(all, at + 2);
         if (keys === null) return null;
         primaryKey = keys.names;
@@ -86,7 +92,7 @@ export function parseTable(sql: string): TableShape | null {
     at += 1;
   }
   if (at !== all.length - 1 || new Set(columns.map(({ name }) => name)).size !== columns.length) return null;
-  return { columns, primaryKey: primaryKey ?? [] };
+  return { columns, primaryKey: primaryKey ?? (keyColumn === null ? [] : [keyColumn]) };
 }
 
 export function parseIndex(sql: string): IndexShape | null {

@@ -154,7 +154,7 @@ export class FileSystemServer {
     );
     const shared = new SharedState();
     PlaceList.recover(INDEX_FD, shared);
-    const thread = openThreadTree({ config, generation: cache.generation, indexFd: INDEX_FD, shared: shared.buffer, dir: envelope.dir });
+    const thread = openThreadTree({ config, generation: cache.generation, indexFd: INDEX_FD, shared: shared.buffer, dir: envelope.dir }, (what, why) => warnUnfamiliar(world.log, what, why));
     thread.spill.clear();
     const server = new FileSystemServer(envelope, world, cache, transfer, thread);
     await server.live.start(thread.places.all().filter((place) => place.space.startsWith('live@') && place.mountPath.length === 0).pop());
@@ -224,6 +224,9 @@ export class FileSystemServer {
         return;
       case 'touched':
         this.#upkeep.touched(message.names);
+        return;
+      case 'unfamiliar':
+        warnUnfamiliar(this.#world.log, message.what, message.why);
         return;
       case 'broken':
         this.#world.log.error('a reader worker met a fault of ours', { error: Failure.fromJSON(message.failure) });
@@ -399,4 +402,8 @@ async function unlessInterrupted(work: Promise<void>, interrupted: AbortSignal, 
     clearTimeout(timer);
     interrupted.removeEventListener('abort', stop);
   }
+}
+
+function warnUnfamiliar(log: Logger, what: string, why: string): void {
+  log.warn('a catalog was not made as the CernVM-FS tools make them: it is read through SQLite, which is slow', { catalog: what, why });
 }

@@ -50,6 +50,8 @@ export type ReaderMessage =
   /** The kernel has given the mount up. */
   | { readonly kind: 'gone' }
   | { readonly kind: 'rehearsed' }
+  /** A catalog that has to be read through SQLite, slowly. */
+  | { readonly kind: 'unfamiliar'; readonly what: string; readonly why: string }
   | { readonly kind: 'broken'; readonly failure: ReturnType<Failure['toJSON']> };
 
 /** Names of objects read are reported this often at most. */
@@ -78,7 +80,7 @@ function workerEngine(setup: ThreadSetup, { tree, objects, shared }: ThreadTree,
 /** Reads a made-up mount until its time is over or somebody waits; whatever fails there fails nobody. */
 function rehearse(rehearsal: Rehearsal, wanted: Int32Array): void {
   try {
-    const thread = openThreadTree(rehearsal);
+    const thread = openThreadTree(rehearsal, () => undefined);
     const untilMs = monotonicMs() + rehearsal.ms;
     warmUp(workerEngine(rehearsal, thread, true), () => Atomics.load(wanted, 0) !== 0 || monotonicMs() >= untilMs);
     thread.objects.close();
@@ -89,7 +91,7 @@ function rehearse(rehearsal: Rehearsal, wanted: Int32Array): void {
 }
 
 function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
-  const thread = openThreadTree(setup);
+  const thread = openThreadTree(setup, (what, why) => tell({ kind: 'unfamiliar', what, why }));
   const { objects, catalogs } = thread;
   const taken = new Uint32Array(setup.taken);
   const { progress } = setup;

@@ -46,12 +46,13 @@ function appearance(config: RepositoryConfig): Appearance {
   };
 }
 
-export function openThreadTree(setup: ThreadSetup): ThreadTree {
+/** `unfamiliar`: see CatalogSetOptions. */
+export function openThreadTree(setup: ThreadSetup, unfamiliar: (what: string, why: string) => void): ThreadTree {
   if (setup.config.dataPath !== 'server') throw new Failure('UNIMPLEMENTED', `data_path = "${setup.config.dataPath}"`, { next: 'use data_path = "server"' });
   const shared = new SharedState(setup.shared);
   const objects = new ObjectReader(setup.config.cacheDir, setup.generation);
   const spill = new Spill(setup.dir);
-  const catalogs = new CatalogSet(setup.config.cacheDir, objects, spill);
+  const catalogs = new CatalogSet(setup.config.cacheDir, objects, spill, { unfamiliar });
   const places = new PlaceList(setup.indexFd, shared, setup.config.inodeBits);
   return { tree: new Tree(places, catalogs, shared, appearance(setup.config)), objects, catalogs, places, shared, spill };
 }
