@@ -99,6 +99,10 @@ const schema = z.strictObject({
   dataPath: z.enum(['server', 'passthrough']),
   /** Reader workers on the mount's descriptor. */
   readers: count(64).min(1),
+  /** Whether anything is fetched that nobody has asked for yet; how many objects at a time, and their plain bytes. */
+  speculation: z.enum(['on', 'off']).default('on'),
+  speculationMaxObjects: count(4096).min(1).default(96),
+  speculationMaxBytes: count(Number.MAX_SAFE_INTEGER).min(1).default(64e6),
   /** Requests that the kernel keeps in flight in the background (FUSE_INIT). */
   maxBackground: count(65535).min(1),
 });

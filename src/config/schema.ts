@@ -73,6 +73,9 @@ export const REPOSITORY = {
   magicXattrs: optional('magic_xattrs', type.oneOf('rootonly', 'always', 'never')),
   variables: optional('variables', type.stringTable),
   inodeBits: optional('inode_bits', type.oneOf(64, 32)),
+  speculation: optional('speculation', type.oneOf('on', 'off')),
+  speculationMaxObjects: optional('speculation_max_objects', type.integer(1, 4096)),
+  speculationMaxBytes: optional('speculation_max', type.size),
   mount: setting('mount', type.oneOf('own', 'external'), 'own'),
 };
 

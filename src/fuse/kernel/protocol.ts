@@ -84,6 +84,11 @@ export function readHeader(bytes: Buffer): RequestHeader {
   };
 }
 
+/** Where a READ begins (`struct fuse_read_in`). Exact to 2^53. */
+export function readOffset(request: Buffer): number {
+  return request.readUInt32LE(IN_HEADER_BYTES + 8) + request.readUInt32LE(IN_HEADER_BYTES + 12) * 4294967296;
+}
+
 /** The NUL-terminated name at `at`; the kernel always ends it, so its absence is a fault of ours. */
 export function readName(bytes: Buffer, at: number): Buffer {
   const end = bytes.indexOf(0, at);

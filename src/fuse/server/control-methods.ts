@@ -78,6 +78,10 @@ function wireView(view: ViewPath): { view: string; pathInView: string; pathInMou
 
 export function controlMethods(server: FileSystemServer, cache: ObjectCache): Record<string, Method> {
   const { live, walker, views, prefetch } = server;
+  const shown = (view: ViewPath): ReturnType<typeof wireView> => {
+    server.speculation?.noteRoot(view.view, view.pathInView);
+    return wireView(view);
+  };
   const snapshotNow = (): Snapshot => ({ rootHash: server.rootHash(), revision: live.current.revision });
   return {
     ping: () => server.progress(),
@@ -102,11 +106,11 @@ export function controlMethods(server: FileSystemServer, cache: ObjectCache): Re
     },
     makeView: async (params) => {
       const asked = checked(shapes.makeView, params);
-      return wireView(await views.make(at(asked), bytes(asked.path)));
+      return shown(await views.make(at(asked), bytes(asked.path)));
     },
     restoreView: async (params) => {
       const asked = checked(shapes.restoreView, params);
-      return wireView(await views.restore(asked.view, bytes(asked.pathInView)));
+      return shown(await views.restore(asked.view, bytes(asked.pathInView)));
     },
     holdView: async (params) => {
       const asked = checked(shapes.hold, params);

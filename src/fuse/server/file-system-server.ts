@@ -28,7 +28,7 @@ import { systemClock } from '../../transfer/clock';
 import { createTransfer } from '../../transfer/transfer';
 import type { Transfer } from '../../transfer/transfer';
 import type { Negotiated } from '../kernel/init';
-import { Op, invalidateRootNotification, readHeader, resendNotification, IN_HEADER_BYTES } from '../kernel/protocol';
+import { Op, invalidateRootNotification, readHeader, readOffset, resendNotification, IN_HEADER_BYTES } from '../kernel/protocol';
 import { CatalogRepair } from './catalog-repair';
 import type { FileSystem } from '../file-system';
 import { Engine } from './engine';
@@ -44,6 +44,8 @@ import type { ReaderMessage } from './reader-worker';
 import { RepositoryFileSystem } from './repository-file-system';
 import type { FileSystemWorld } from './repository-file-system';
 import { SeenFailures } from './seen-failures';
+import { speculationLimits } from './speculation/limits';
+import { Speculation } from './speculation/speculation';
 import { openThreadTree } from './thread-tree';
 import type { ThreadTree } from './thread-tree';
 import { Upkeep } from './upkeep';
@@ -90,6 +92,8 @@ export class FileSystemServer {
   readonly views: Views;
   readonly walker: Walker;
   readonly prefetch: Prefetch;
+  /** Null where it is switched off. */
+  readonly speculation: Speculation | null;
   #engine: Engine | null = null;
   #serving = false;
   #driverWarnings: () => readonly string[] = () => [];
@@ -122,6 +126,10 @@ export class FileSystemServer {
     this.walker = new Walker({ catalogs, store: this.store, fqrn: config.fqrn });
     this.views = new Views({ fqrn: config.fqrn, walker: this.walker, store: this.store, catalogs, places, cache, log });
     this.prefetch = new Prefetch({ catalogs, store: this.store, cache, log });
+    this.speculation =
+      config.speculation === 'off'
+        ? null
+        : new Speculation({ thread, store: this.store, limits: speculationLimits(config), log, now: monotonicMs });
     this.#repair = new CatalogRepair(config.fqrn, thread, this.store, cache, log);
     this.#upkeep = new Upkeep({ fqrn: config.fqrn, thread, cache, live: this.live, views: this.views, log, die: world.die });
   }
@@ -172,7 +180,7 @@ export class FileSystemServer {
     const { readers } = this.#config;
     this.#world.readers.read(
       readers,
-      { config: this.#config, generation: this.#cache.generation, indexFd: INDEX_FD, shared: this.#thread.shared.buffer, dir: this.#envelope.dir, fuseFd: FUSE_FD, noOpendir },
+      { config: this.#config, generation: this.#cache.generation, indexFd: INDEX_FD, shared: this.#thread.shared.buffer, dir: this.#envelope.dir, fuseFd: FUSE_FD, noOpendir, readLog: this.speculation?.readLog.buffer ?? null },
       (message) => this.#fromReader(message),
     );
     this.#beginUpkeep();
@@ -228,6 +236,9 @@ export class FileSystemServer {
       case 'unfamiliar':
         warnUnfamiliar(this.#world.log, message.what, message.why);
         return;
+      case 'read':
+        this.speculation?.woken();
+        return;
       case 'broken':
         this.#world.log.error('a reader worker met a fault of ours', { error: Failure.fromJSON(message.failure) });
         return;
@@ -254,8 +265,9 @@ export class FileSystemServer {
       const answer = (): void => {
         const length = engine.answer(request);
         if (length > 0) writeReply(FUSE_FD, engine.reply, length);
+        if (header.opcode === Op.READ) this.speculation?.answered(node, readOffset(request));
       };
-      await this.#waiting.during(header.unique.toString('hex'), header.pid, (interrupted) => this.whenLocal(answer, interrupted));
+      await this.#waiting.during(header.unique.toString('hex'), header.pid, (interrupted) => this.whenLocal(answer, interrupted, node));
     } catch (error) {
       const failure = Failure.from(error);
       const errno = this.errnoOf(failure, () => this.#thread.tree.describe(node));
@@ -273,7 +285,7 @@ export class FileSystemServer {
    * Does `work`, which asks a file system (file-system.ts), as often as something has to be fetched for it first. What it
    * throws at last is the reader's answer.
    */
-  async whenLocal<T>(work: () => T, interrupted: AbortSignal = new AbortController().signal): Promise<T> {
+  async whenLocal<T>(work: () => T, interrupted: AbortSignal = new AbortController().signal, node?: NodeId): Promise<T> {
     const fetched = new Map<string, number>();
     const giveUpAtMs = monotonicMs() + this.#config.requestDeadlineMs;
     let reverified = false;
@@ -286,7 +298,9 @@ export class FileSystemServer {
           if (times > REFETCH_MAX) throw new Failure('NO_SPACE', `${error.need.what} is evicted from the cache faster than it can be read`, { next: 'raise cache.limit' });
           fetched.set(error.need.what, times);
           // One deadline for the whole request, however many objects it needs and whoever began to fetch them.
-          await unlessInterrupted(this.store.ensure(error.need), interrupted, giveUpAtMs - monotonicMs(), error.need.what);
+          const arrival = this.store.ensure(error.need);
+          if (node !== undefined) this.speculation?.demanded(node, error.need, arrival);
+          await unlessInterrupted(arrival, interrupted, giveUpAtMs - monotonicMs(), error.need.what);
           continue;
         }
         // A catalog that cannot be read may be damaged on the disk: then it is fetched again while the request waits.
@@ -370,6 +384,7 @@ export class FileSystemServer {
       views: this.views.holders().map(({ view, holder }) => ({ view, holder })),
       ioErrors: this.#seen.count,
       recentErrors: this.#seen.recent,
+      speculation: this.speculation?.status() ?? null,
       requests: this.#requestCounts(),
       warnings: [...this.live.warnings(), ...this.#driverWarnings()],
     };

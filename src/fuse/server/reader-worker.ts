@@ -13,9 +13,10 @@ import { Failure } from '../../error';
 import { Missing } from '../../repository/missing';
 import type { ObjectNeed } from '../../repository/missing';
 import { monotonicMs } from '../../repository/shared-state';
-import { IN_HEADER_BYTES, REQUEST_BUFFER_BYTES } from '../kernel/protocol';
+import { IN_HEADER_BYTES, Op, readOffset, REQUEST_BUFFER_BYTES } from '../kernel/protocol';
 import { AskMain } from '../file-system';
 import { Engine } from './engine';
+import { ReadLog } from './speculation/read-log';
 import type { ThreadSetup, ThreadTree } from './thread-tree';
 import { openThreadTree } from './thread-tree';
 import { warmUp } from './warm-up';
@@ -39,6 +40,8 @@ export interface ReaderSetup extends ThreadSetup {
   readonly taken: SharedArrayBuffer;
   /** Requests that this worker has taken, and those that it is done with; both begin anew after 2^32. */
   readonly progress: Int32Array;
+  /** Where reads are noted (speculation/read-log.ts); null: nowhere. */
+  readonly readLog: SharedArrayBuffer | null;
 }
 
 /** What a worker tells the main thread. */
@@ -47,6 +50,8 @@ export type ReaderMessage =
   | { readonly kind: 'request'; readonly request: Uint8Array }
   /** Objects read since the last time, for the order of eviction. */
   | { readonly kind: 'touched'; readonly names: readonly string[] }
+  /** Something is in the read log. */
+  | { readonly kind: 'read' }
   /** The kernel has given the mount up. */
   | { readonly kind: 'gone' }
   | { readonly kind: 'rehearsed' }
@@ -96,6 +101,7 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
   const taken = new Uint32Array(setup.taken);
   const { progress } = setup;
   const engine = workerEngine(setup, thread, setup.noOpendir);
+  const readLog = setup.readLog === null ? null : new ReadLog(setup.readLog);
   const buffer = Buffer.alloc(REQUEST_BUFFER_BYTES);
   let touchedAt = monotonicMs();
 
@@ -116,6 +122,7 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
     let replyLength: number | null;
     try {
       replyLength = engine.answer(request);
+      if (readLog !== null && request.readUInt32LE(4) === Op.READ && noteRead(readLog, request)) tell({ kind: 'read' });
     } catch (error) {
       if (error instanceof Failure && PLAIN_ANSWERS.has(error.code)) replyLength = engine.fail(request, error.errno);
       else {
@@ -142,6 +149,11 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
       if (names.length > 0) tell({ kind: 'touched', names });
     }
   }
+}
+
+/** True when the main thread has to be woken. */
+function noteRead(readLog: ReadLog, request: Buffer): boolean {
+  return readLog.note(request.readUInt32LE(20), request.readUInt32LE(16), readOffset(request));
 }
 
 /** Writes a reply; one that nobody waits for any more is no error. */

@@ -90,6 +90,9 @@ describe('buildRepositoryConfig', () => {
       driver: 'kernel',
       dataPath: 'server',
       readers: 2,
+      speculation: 'on',
+      speculationMaxObjects: 96,
+      speculationMaxBytes: 64e6,
       maxBackground: 128,
     });
     expect(warnings).toEqual([]);
