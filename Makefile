@@ -55,7 +55,7 @@ demo: build ## an image of this host's own user land, end to end
 	@sh setup/debian.sh --optional 'run containers' runc:runc
 	@node examples/demo/demo.js
 
-bench: build setup ## measure; results in docs/benchmarks
+bench: build setup ## measure, with plots, in docs/benchmarks; ONLY="flat-line scale" for some
 	@sh setup/debian.sh 'make the image that is measured' mmdebstrap:mmdebstrap
 	test/bench/run.sh
 

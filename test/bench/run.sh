@@ -1,23 +1,34 @@
 #!/usr/bin/env bash
-# run.sh [DIR]: all benchmarks; raw results and their summary go to DIR (default docs/benchmarks/<date>).
-# FIXTURES=DIR (the folder that holds images.golden.test) adds the four actions of the published image; RUNS as in fs.sh.
+# run.sh [DIR]: all benchmarks; raw results, plots and a summary go to DIR (default docs/benchmarks/<date>).
+#
+#   ONLY="flat-line scale"  these sections alone; results of others that are in DIR stay
+#   RUNS=3                  pairs of fs.sh
+#   FIXTURES=DIR            the folder that holds images.golden.test, for the four actions of the published image
+#
+# A section that fails or takes longer than its time is told at the end; the others are made.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
+bench=$top/test/bench
 out=${1:-$top/docs/benchmarks/$(date -u +%F)}
+sections=${ONLY:-fs provision containers flat-line scale image-actions}
 mkdir -p "$out"
-{
-  echo "# Benchmarks, $(date -u +%F)"
-  echo
-  echo "Kernel $(uname -r), Node $(node -v), $(nproc) cores, $(awk '/MemTotal/{printf "%.0f GiB", $2/1048576}' /proc/meminfo); load when begun: $(cut -d' ' -f1-3 /proc/loadavg). Made by \`make bench\`; raw results beside this file. Ratios are of pairs measured one after the other."
-} > "$out/README.md"
-"$top/test/bench/fs.sh" "$out/fs.jsonl"
-{ echo; echo '## A mounted image beside the same tree on ext4'; echo; python3 "$top/test/bench/summary.py" "$out/fs.jsonl"; } >> "$out/README.md"
-# what the image left to be written to the disk would be waited for by the service's database
-sync; sleep 5
-node "$top/test/bench/provision.js" "$out/provision.jsonl"
-{ echo; echo '## Provision'; echo; cat "$out/provision.jsonl"; } >> "$out/README.md"
-if [ -n "${FIXTURES:-}" ]; then
-  "$top/test/bench/image-actions.sh" "$FIXTURES" "$out/image-actions.jsonl"
-  { echo; echo '## Four actions in the image of the real tools'; echo; cat "$out/image-actions.jsonl"; } >> "$out/README.md"
-fi
+failed=
+
+section() { # name, seconds at most, command…
+  local name=$1 most=$2; shift 2
+  case " $sections " in *" $name "*) ;; *) return 0 ;; esac
+  echo "== $name"
+  # what an earlier section left to be written to the disk would be waited for by the service's database
+  sync
+  timeout --kill-after=30 --signal=INT "$most" "$@" || failed="$failed $name"
+}
+
+section fs 540 env RUNS="${RUNS:-3}" "$bench/fs.sh" "$out/fs.jsonl"
+section provision 90 node "$bench/provision.js" "$out/provision.jsonl" 200
+section containers 180 node "$bench/containers.js" "$out/containers.jsonl"
+section flat-line 180 node "$bench/flat-line.js" "$out/flat-line.jsonl"
+section scale 180 node "$bench/scale.js" "$out/scale.jsonl"
+[ -z "${FIXTURES:-}" ] || section image-actions 60 "$bench/image-actions.sh" "$FIXTURES" "$out/image-actions.jsonl"
+node "$bench/report.js" "$out" > "$out/README.md"
 echo "results in $out"
+[ -z "$failed" ] || { echo "failed or took too long:$failed" >&2; exit 1; }

@@ -3,10 +3,11 @@
  * What the benchmarks of the service share: a repository of our own served on loopback, `serve` with it mounted, a gRPC
  * client, and the figures of all our processes. Everything lies in one folder of its own below the temporary directory.
  */
-const { execFileSync, spawn } = require('node:child_process');
+const { execFile, execFileSync, spawn } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { promisify } = require('node:util');
 const top = path.resolve(__dirname, '../..');
 const { createClient } = require(`${top}/dist/provisioner/grpc/client.js`);
 const { loadContracts } = require(`${top}/dist/provisioner/grpc/protos.js`);
@@ -64,6 +65,11 @@ class Scene {
     return execFileSync(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 26 }).toString();
   }
 
+  /** The same while this process goes on, because it is the web server that the command asks. */
+  async ran(...args) {
+    return (await promisify(execFile)(process.execPath, [cli, ...args], { maxBuffer: 1 << 26 })).stdout;
+  }
+
   /** Starts a command; its process and the first line of its standard output. */
   begin(...args) {
     return new Promise((resolve, reject) => {
@@ -93,7 +99,7 @@ class Scene {
     return this.url;
   }
 
-  /** @param more further lines of the configuration's top, or tables after `more.tables`. */
+  /** `tables`: lines before the table of the cache. */
   configure(url, { keys = [`${this.dir}/keys/${this.fqrn}.pub`], tables = '' } = {}) {
     fs.writeFileSync(
       this.config,

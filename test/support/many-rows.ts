@@ -10,6 +10,8 @@ export interface PlainRow {
   readonly size?: number;
   /** For a mount point (nested catalog) and a nested root. */
   readonly flags?: number;
+  /** With the type bits. */
+  readonly mode?: number;
 }
 
 const FILE = 4;
@@ -25,7 +27,7 @@ export function addRows(db: Sqlite.Database, rows: Iterable<PlainRow>): number {
   let parentPath: string | undefined;
   let parent = pathKey(Buffer.alloc(0));
   db.transaction(() => {
-    for (const { path, hash, size = hash === null ? 4096 : 10, flags = hash === null ? DIRECTORY : FILE } of rows) {
+    for (const { path, hash, size = hash === null ? 4096 : 10, flags = hash === null ? DIRECTORY : FILE, mode = hash === null ? 0o40755 : 0o100644 } of rows) {
       const slash = path.lastIndexOf('/');
       const above = path.slice(0, slash);
       if (above !== parentPath) {
@@ -33,7 +35,7 @@ export function addRows(db: Sqlite.Database, rows: Iterable<PlainRow>): number {
         parent = pathKey(Buffer.from(above));
       }
       const key = pathKey(Buffer.from(path));
-      insert.run(key.hi, key.lo, parent.hi, parent.lo, 1n, hash, size, hash === null ? 0o40755 : 0o100644, flags, path.slice(slash + 1));
+      insert.run(key.hi, key.lo, parent.hi, parent.lo, 1n, hash, size, mode, flags, path.slice(slash + 1));
       count++;
     }
   })();
