@@ -4,6 +4,7 @@
  * design. Who has died is brought back the way it is on a host: the service by its manager, the keeper by the next
  * command, the rest by the keeper.
  */
+import { KeeperClient } from '../../src/fuse/control/keeper-client';
 import type { FaultScene } from './fault-scene';
 import { isAlive, OurProcesses } from './processes';
 import type { FaultEvent, Role, ScheduledEvent } from './schedule';
@@ -18,6 +19,11 @@ const COMMAND_MS = 60_000;
 /** Readers are looked at this often, and said to hang after that long: a read of 60 s has failed. */
 const SILENT_MS = 75_000;
 
+/** A keeper that does not say so in this time has no spare that is ready. */
+const ASK_MS = 300;
+/** What waits for the network goes on waiting some time after its fault. */
+const QUIET_AFTER_MS = 5_000;
+
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Chaos {
@@ -30,6 +36,8 @@ export class Chaos {
   readonly #background = new Set<Promise<void>>();
   readonly #chains = new Map<string, Promise<void>>();
   #network = 0;
+  #faults = 0;
+  #faultEnded = 0;
   #makeRoom: (() => void) | null = null;
 
   constructor(
@@ -83,6 +91,10 @@ export class Chaos {
       await sleep(LOOK_MS);
     }
     this.waitedMs += Date.now() - began;
+    const warm = !victims.includes('spare') && (await this.#spareIsReady());
+    const quiet = this.#faults === 0 && Date.now() - this.#faultEnded > QUIET_AFTER_MS;
+    // Asking took a moment, in which somebody may have died of the last blow.
+    if (![...pids.values()].every(isAlive) || !this.#survives([...pids.values()])) return this.#kill({ kind: 'kill', victims, reviveMs });
     const what = [...victims].sort().join('+');
     const atUs = nowUs();
     for (const role of victims) {
@@ -90,12 +102,25 @@ export class Chaos {
       else process.kill(pids.get(role)!, 'SIGKILL');
     }
     this.log(`${(atUs / 1e6).toFixed(3)} kill ${what} (${[...pids.values()].join(', ')})`);
-    this.tally.kills.push({ atUs, what, probes: this.tally.probes() });
+    this.tally.kills.push({ atUs, what, probes: this.tally.probes(), warm, quiet });
     this.killed[what] = (this.killed[what] ?? 0) + 1;
     this.processes += victims.length;
-    if (pids.has('server')) this.#follow(pids.get('server')!, atUs);
+    if (pids.has('server')) this.#follow(pids.get('server')!, atUs, warm);
     if (pids.has('keeper')) this.#begin(this.#revive(reviveMs));
     if (pids.has('serve')) this.#begin(this.#serveAgain(reviveMs));
+  }
+
+  async #spareIsReady(): Promise<boolean> {
+    const ask = async (): Promise<boolean> => {
+      const keeper = await KeeperClient.find(this.#processes.runDir);
+      if (keeper === null) return false;
+      try {
+        return (await keeper.list()).sparePid !== null;
+      } finally {
+        keeper.close();
+      }
+    };
+    return Promise.race([ask().catch(() => false), sleep(ASK_MS).then(() => false)]);
   }
 
   #pidOf(role: Role): number | null {
@@ -120,7 +145,7 @@ export class Chaos {
   }
 
   /** Watches until the mount's lock is held by another process, or until that one is killed too. */
-  #follow(dead: number, atUs: number): void {
+  #follow(dead: number, atUs: number, warm: boolean): void {
     const until = Date.now() + TAKEOVER_MS;
     this.#begin(
       (async () => {
@@ -130,7 +155,7 @@ export class Chaos {
           if (Date.now() > until) return this.tally.trouble(`nobody serves ${TAKEOVER_MS} ms after server ${dead} was killed`);
           await sleep(1);
         }
-        this.tally.takeoversMs.push((nowUs() - atUs) / 1000);
+        this.tally.takeovers.push({ ms: (nowUs() - atUs) / 1000, warm });
       })(),
     );
   }
@@ -155,13 +180,20 @@ export class Chaos {
     const mine = ++this.#network;
     this.scene.network(how, value);
     this.log(`${(nowUs() / 1e6).toFixed(3)} network ${how} ${value} for ${forMs} ms`);
-    await sleep(forMs);
+    await this.#faultFor(forMs);
     if (this.#network === mine) this.scene.network('flow', 0);
+  }
+
+  async #faultFor(ms: number): Promise<void> {
+    this.#faults += 1;
+    await sleep(ms);
+    this.#faults -= 1;
+    this.#faultEnded = Date.now();
   }
 
   async #fill(forMs: number): Promise<void> {
     this.#makeRoom = this.scene.fill();
-    await sleep(forMs);
+    await this.#faultFor(forMs);
     this.#makeRoom();
   }
 

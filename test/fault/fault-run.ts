@@ -10,6 +10,7 @@ import type { FaultReport } from './report';
 import { ROLES, schedule } from './schedule';
 import type { Role } from './schedule';
 import { percentiles, Tally } from './tally';
+import type { Kill } from './tally';
 
 export interface RunOptions {
   readonly seed: number;
@@ -53,8 +54,7 @@ export async function runFaults(options: RunOptions): Promise<FaultReport> {
     if (!signal.aborted) await finish(scene, tally);
     if (signal.aborted) throw new Error('interrupted');
     const troubled = tally.errors.filter(({ what }) => !what.startsWith('wrong '));
-    const killOf = (role: Role) => (kill: { what: string }) => kill.what.split('+').includes(role);
-    const server = killOf('server');
+    const server = ({ what }: Kill): boolean => what.split('+').includes('server');
     return {
       seed,
       started: started.toISOString(),
@@ -74,9 +74,15 @@ export async function runFaults(options: RunOptions): Promise<FaultReport> {
       failed: troubled.length,
       wrong: tally.errors.length - troubled.length,
       errors: tally.errors.slice(0, 200),
-      takeoverMs: percentiles(tally.takeoversMs),
-      stallsMs: tally.stalls(server),
-      otherStallsMs: tally.stalls((kill) => !server(kill)),
+      takeoverMs: {
+        'to a warm spare': percentiles(tally.takeovers.filter(({ warm }) => warm).map(({ ms }) => ms)),
+        'to one that had to be started': percentiles(tally.takeovers.filter(({ warm }) => !warm).map(({ ms }) => ms)),
+      },
+      stallsMs: {
+        'server, spare warm, network and disk well': tally.stalls((kill) => server(kill) && kill.warm && kill.quiet),
+        'server, all': tally.stalls(server),
+        'others, network and disk well': tally.stalls((kill) => !server(kill) && kill.quiet),
+      },
     };
   } catch (error) {
     tally.trouble(error instanceof Error ? error.message : String(error));

@@ -3,7 +3,7 @@
  * with readers in what it provisions.
  *
  * Which failures count: all. The readers' requests may take `request_deadline` (55 s) and are repeated by the client as long
- * as a network fault of the schedule lasts (at most 6 s), so that no fault of the network excuses an EIO; answers are
+ * as a network fault of the schedule lasts (at most 4 s), so that no fault of the network excuses an EIO; answers are
  * corrupted on the way from one of two servers, as a bad proxy would, so that there is always a good way. A call of
  * Provision or Destroy may fail only while the service is dead, and its repetition with the same key must succeed.
  */
@@ -25,7 +25,7 @@ import type { RootfsKind, Runtime } from './reader-container';
 const IMAGE = '/images/fault';
 const REFERENCE = `cvmfs://${FQRN}${IMAGE}`;
 /** Smaller than the image: what is read is evicted and fetched again all the time. */
-const CACHE_MB = { small: { disk: 60, limit: 40 }, large: { disk: 180, limit: 120 } } as const;
+const CACHE_MB = { small: { disk: 80, limit: 55 }, large: { disk: 260, limit: 190 } } as const;
 const CALL_MS = 50_000;
 const REPEAT_MS = 60_000;
 const REPEAT_PAUSE_MS = 100;

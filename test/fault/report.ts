@@ -14,12 +14,10 @@ export interface FaultReport {
   readonly failed: number;
   readonly wrong: number;
   readonly errors: readonly ReaderError[];
-  /** Milliseconds from a kill of the serving process until another holds the mount's lock. */
-  readonly takeoverMs: Percentiles;
-  /** Milliseconds from a kill to the end of what was in flight: kills of the serving process, with or without another. */
-  readonly stallsMs: Readonly<Record<string, Percentiles>>;
-  /** The same for kills of others alone. */
-  readonly otherStallsMs: Readonly<Record<string, Percentiles>>;
+  /** Milliseconds from a kill of the serving process until another holds the mount's lock, by what it found. */
+  readonly takeoverMs: Readonly<Record<string, Percentiles>>;
+  /** Milliseconds from a kill to the end of what was in flight: by which kills, then by kind of operation. */
+  readonly stallsMs: Readonly<Record<string, Readonly<Record<string, Percentiles>>>>;
 }
 
 export function good(report: FaultReport): boolean {
@@ -35,8 +33,8 @@ const pairs = (counts: Readonly<Record<string, number>>): string =>
 export function asText(report: FaultReport): string {
   const { bytes = 0, ...reads } = report.reads as Record<string, number>;
   const rows = (title: string, stalls: Readonly<Record<string, Percentiles>>): string[] => [
-    `${title.padEnd(34)}${['n', 'p50', 'p90', 'p99', 'max'].map((name) => name.padStart(9)).join('')}`,
-    ...Object.entries(stalls).map(([kind, p]) => `  ${kind.padEnd(32)}${[p.count, p.p50, p.p90, p.p99, p.max].map((value) => String(value).padStart(9)).join('')}`),
+    `${title.padEnd(54)}${['n', 'p50', 'p90', 'p99', 'max'].map((name) => name.padStart(9)).join('')}`,
+    ...Object.entries(stalls).map(([kind, p]) => `  ${kind.padEnd(52)}${[p.count, p.p50, p.p90, p.p99, p.max].map((value) => String(value).padStart(9)).join('')}`),
   ];
   return [
     `seed ${report.seed}, ${report.seconds} s, kernel ${report.conditions.kernel}, Node ${report.conditions.node}, ${report.conditions.cpus} processors, ${report.conditions.runtime}`,
@@ -44,9 +42,8 @@ export function asText(report: FaultReport): string {
     `killed: ${report.kills.processes} processes (${pairs(report.kills.byKind)})`,
     `other events: ${pairs(report.events)}`,
     `reads: ${pairs(reads)}; ${(bytes / 1e6).toFixed(0)} MB compared`,
-    ...rows('takeover, ms', { 'lock held again': report.takeoverMs }),
-    ...rows('stalls, kills of the server, ms', report.stallsMs),
-    ...rows('stalls, other kills, ms', report.otherStallsMs),
+    ...rows('takeover, ms', report.takeoverMs),
+    ...Object.entries(report.stallsMs).flatMap(([which, stalls]) => rows(`stalls, ms: ${which}`, stalls)),
     `failed reads: ${report.failed}, wrong reads: ${report.wrong}`,
     ...report.errors.slice(0, 20).map(({ reader, kind, tookMs, what }) => `  ${reader} ${kind} after ${tookMs} ms: ${what}`),
     '',

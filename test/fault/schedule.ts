@@ -7,7 +7,7 @@ import { seeded } from './random';
 
 /** Processes that may die. `serve` holds no mount; the other three do, and never all of those are killed at once. */
 export type Role = 'server' | 'keeper' | 'spare' | 'serve';
-export const ROLES: readonly Role[] = ['server', 'keeper', 'serve'];
+export const ROLES: readonly Role[] = ['server', 'keeper', 'spare', 'serve'];
 
 export type FaultEvent =
   /** SIGKILL to all of them, one after another without a pause. A dead keeper is followed by a command after `reviveMs`, a dead service is started again then. */
@@ -51,10 +51,10 @@ const PAIRS: ReadonlyArray<readonly [Role, Role]> = [
 const PAIR_SHARE = 0.25;
 const REVIVE_MAX_MS = 1_500;
 /** Each shorter than what the readers' requests may take (fault-scene.ts), with room for their retries. */
-const CUT_MAX_MS = 6_000;
-const STALL_MAX_MS = 5_000;
+const CUT_MAX_MS = 4_000;
+const STALL_MAX_MS = 3_000;
 const DELAY_MAX_MS = 60;
-const WINDOW_MAX_MS = 8_000;
+const WINDOW_MAX_MS = 5_000;
 
 /** Pauses of a Poisson process, some of them next to nothing: the next blow falls while the last one is being mended. */
 export function schedule(options: ScheduleOptions): ScheduledEvent[] {
@@ -74,14 +74,14 @@ export function schedule(options: ScheduleOptions): ScheduledEvent[] {
     ...(options.killsOnly === true
       ? []
       : ([
-          [6, () => ({ kind: 'publish' })],
-          [5, () => ({ kind: 'drop-caches' })],
-          [3, () => ({ kind: 'network', how: 'cut', value: 0, forMs: random.whole(50, CUT_MAX_MS) })],
-          [3, () => ({ kind: 'network', how: 'stall', value: 0, forMs: random.whole(50, STALL_MAX_MS) })],
-          [3, () => ({ kind: 'network', how: 'delay', value: random.whole(1, DELAY_MAX_MS), forMs: random.whole(500, WINDOW_MAX_MS) })],
-          [3, () => ({ kind: 'network', how: 'corrupt', value: random.whole(1, 4), forMs: random.whole(500, WINDOW_MAX_MS) })],
-          [3, () => ({ kind: 'fill', forMs: random.whole(200, WINDOW_MAX_MS) })],
-          [4, () => ({ kind: 'replace', container: random.whole(0, options.containers - 1) })],
+          [4, () => ({ kind: 'publish' })],
+          [2, () => ({ kind: 'drop-caches' })],
+          [1, () => ({ kind: 'network', how: 'cut', value: 0, forMs: random.whole(50, CUT_MAX_MS) })],
+          [1, () => ({ kind: 'network', how: 'stall', value: 0, forMs: random.whole(50, STALL_MAX_MS) })],
+          [1.5, () => ({ kind: 'network', how: 'delay', value: random.whole(1, DELAY_MAX_MS), forMs: random.whole(500, WINDOW_MAX_MS) })],
+          [1.5, () => ({ kind: 'network', how: 'corrupt', value: random.whole(1, 4), forMs: random.whole(500, WINDOW_MAX_MS) })],
+          [1.5, () => ({ kind: 'fill', forMs: random.whole(200, WINDOW_MAX_MS) })],
+          [2, () => ({ kind: 'replace', container: random.whole(0, options.containers - 1) })],
         ] satisfies ReadonlyArray<readonly [number, () => FaultEvent]>)),
   ];
   const events: ScheduledEvent[] = [];

@@ -10,6 +10,10 @@ export interface Kill {
   readonly what: string;
   /** Readers that asked at that time: of one that saw no operation of a millisecond or more, the stall is below that. */
   readonly probes: readonly string[];
+  /** A spare that was ready stayed alive. */
+  readonly warm: boolean;
+  /** No fault of network or disk was under way, or had just ended. */
+  readonly quiet: boolean;
 }
 
 export interface ReaderError {
@@ -52,7 +56,7 @@ export function percentiles(values: readonly number[]): Percentiles {
 export class Tally {
   readonly kills: Kill[] = [];
   readonly errors: ReaderError[] = [];
-  readonly takeoversMs: number[] = [];
+  readonly takeovers: Array<{ readonly ms: number; readonly warm: boolean }> = [];
   readonly #operations = new Map<string, Operation[]>();
   readonly #counts = new Map<string, Readonly<Record<string, number>>>();
   readonly #heard = new Map<string, number>();
@@ -67,7 +71,7 @@ export class Tally {
       list.push({ kind, beganUs: Number(began), endedUs: Number(ended) });
       this.#operations.set(reader, list);
     } else if (what === 'S') {
-      this.#counts.set(reader, Object.fromEntries(rest.map((pair) => pair.split('=')).map(([name, number]) => [name!, Number(number)])));
+      this.#counts.set(reader, Object.fromEntries(rest.filter((pair) => pair.includes('=')).map((pair) => pair.split('=')).map(([name, number]) => [name!, Number(number)])));
     } else if (what === 'E') {
       const [kind = '', began, ended, ...text] = rest;
       this.errors.push({ reader, kind, atUs: Number(began), tookMs: Math.round((Number(ended) - Number(began)) / 1000), what: text.join(' ') });
