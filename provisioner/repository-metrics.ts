@@ -16,6 +16,8 @@ const shape = z.object({
   transfer: z.object({ counters: z.object({ requests: z.number(), bytes: z.number(), failures: z.number(), retries: z.number(), corrupt: z.number() }) }),
   objects: z.object({ fetched: z.number() }),
   cache: z.object({ usedBytes: z.number(), limitBytes: z.number(), pinnedBytes: z.number() }),
+  /** Null where it is switched off. */
+  speculation: z.object({ kinds: z.record(z.string(), z.object({ fetchedObjects: z.number(), fetchedBytes: z.number(), usedObjects: z.number(), usedBytes: z.number(), wastedObjects: z.number(), wastedBytes: z.number() })) }).nullish(),
   requests: z.record(z.string(), z.number()),
 });
 type Status = z.infer<typeof shape>;
@@ -63,6 +65,16 @@ export function repositoryMetrics(metrics: Metrics, mounts: Mounts): () => Promi
   const corrupt = counter('transfer_corrupt_total', 'Answers that did not hold the object');
   const requests = new Followed(metrics.counter('fuse_requests_total', { help: "Kernel's requests answered, by operation", labels: ['repository', 'operation'], maxSeries: 4_096 }));
 
+  const ahead = (name: string, help: string) => new Followed(metrics.counter(`speculation_${name}_total`, { help: `${help}, by the reason for the guess`, labels: ['repository', 'kind'] }));
+  const speculation = {
+    fetchedObjects: ahead('fetched_objects', 'Objects fetched before they were asked for'),
+    fetchedBytes: ahead('fetched_bytes', 'Their plain bytes'),
+    usedObjects: ahead('used_objects', 'Those that a reader has read since'),
+    usedBytes: ahead('used_bytes', 'Their plain bytes'),
+    wastedObjects: ahead('wasted_objects', 'Those that nobody has read in time'),
+    wastedBytes: ahead('wasted_bytes', 'Their plain bytes'),
+  };
+
   const show = (repository: string, status: Status): void => {
     const label = { repository };
     revision.set(status.revision, label);
@@ -79,6 +91,9 @@ export function repositoryMetrics(metrics: Metrics, mounts: Mounts): () => Promi
     failures.follow(counters.failures, label);
     retries.follow(counters.retries, label);
     corrupt.follow(counters.corrupt, label);
+    for (const [kind, tally] of Object.entries(status.speculation?.kinds ?? {})) {
+      for (const [name, counter] of Object.entries(speculation)) counter.follow(tally[name as keyof typeof speculation], { repository, kind });
+    }
     for (const [operation, count] of Object.entries(status.requests)) requests.follow(count, { repository, operation });
   };
 

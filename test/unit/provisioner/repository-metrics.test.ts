@@ -12,6 +12,7 @@ function status(bytes: number, lookups: number): object {
     transfer: { counters: { requests: 3, bytes, failures: 0, retries: 0, corrupt: 0 } },
     objects: { fetched: 2 },
     cache: { usedBytes: 10, limitBytes: 100, pinnedBytes: 5 },
+    speculation: { kinds: { walk: { fetchedObjects: 4, fetchedBytes: bytes, usedObjects: 3, usedBytes: 70, wastedObjects: 1, wastedBytes: 30 } } },
     requests: { LOOKUP: lookups },
   };
 }
@@ -34,6 +35,8 @@ test('counters follow a server, and go on when it is replaced', async () => {
   const scrape = scene(() => Promise.resolve(answers.shift()));
   expect(await scrape()).toContain('mesos_cvmfs_received_bytes_total{repository="a.example.org"} 100');
   const second = await scrape();
+  expect(second).toContain('mesos_cvmfs_speculation_fetched_bytes_total{repository="a.example.org",kind="walk"} 150');
+  expect(second).toContain('mesos_cvmfs_speculation_wasted_objects_total{repository="a.example.org",kind="walk"} 1');
   expect(second).toContain('mesos_cvmfs_received_bytes_total{repository="a.example.org"} 150');
   expect(second).toContain('mesos_cvmfs_fuse_requests_total{repository="a.example.org",operation="LOOKUP"} 8');
   expect(await scrape()).toContain('mesos_cvmfs_received_bytes_total{repository="a.example.org"} 180');
