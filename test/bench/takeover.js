@@ -1,6 +1,6 @@
 'use strict';
 /**
- * takeover.js OUT.json [kills] [interval ms]: what a reader of a mount notices when its file system server is killed.
+ * takeover.js OUT.json [kills] [interval ms] [paced]: what a reader of a mount notices when its file system server is killed.
  * One process looks up names that are not there, and reads a file past the page cache, without a pause, while servers are
  * killed; the stall of a kill is the longest of its calls until the next kill. Also: how long mounting takes with and
  * without a warm spare, and the memory (PSS) of keeper, server and spare.
@@ -68,7 +68,7 @@ function pssKib(pid) {
   return Number(/^Pss:\s+(\d+)/m.exec(rollup)[1]);
 }
 
-async function main(out, kills, intervalMs) {
+async function main(out, kills, intervalMs, paced) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mesos-cvmfs-takeover.'));
   const children = [];
   const runDir = `${dir}/run`;
@@ -119,6 +119,7 @@ async function main(out, kills, intervalMs) {
     const at = [];
     let last = 0;
     for (let i = 0; i < kills; i++) {
+      if (paced) await warm();
       let pid = record();
       for (let waited = 0; pid === last && waited < 5_000; waited += 5) {
         await sleep(5);
@@ -144,6 +145,8 @@ async function main(out, kills, intervalMs) {
     const result = {
       kills,
       interval_ms: intervalMs,
+      // Each kill waits until the spare is warm again; else the next one may come before that.
+      paced,
       reader_exit_code: code,
       reader_calls: Number(lines[lines.length - 1].split(' ')[1]),
       stall: percentiles(stalls),
@@ -164,12 +167,12 @@ async function main(out, kills, intervalMs) {
   }
 }
 
-const [out, kills = '100', intervalMs = '300'] = process.argv.slice(2);
+const [out, kills = '100', intervalMs = '300', pace = ''] = process.argv.slice(2);
 if (out === undefined) {
   console.error('usage: takeover.js OUT.json [kills] [interval ms]');
   process.exit(2);
 }
-main(out, Number(kills), Number(intervalMs)).catch((error) => {
+main(out, Number(kills), Number(intervalMs), pace === 'paced').catch((error) => {
   console.error(error);
   process.exit(1);
 });

@@ -11,6 +11,7 @@ import { ControlClient } from './control-client';
 /** A keeper that was started listens within this; it first takes over what an earlier one left. */
 const START_TIMEOUT_MS = 15_000;
 const START_POLL_MS = 10;
+const START_AGAIN_MS = 3_000;
 /** More than the keeper gives a server to become ready. */
 const MOUNT_TIMEOUT_MS = 150_000;
 
@@ -55,8 +56,13 @@ export class KeeperClient {
   static async start(runDir: string): Promise<KeeperClient> {
     const running = await KeeperClient.find(runDir);
     if (running !== null) return running;
-    startKeeper(runDir);
-    for (let waited = 0; waited < START_TIMEOUT_MS; waited += START_POLL_MS) {
+    const giveUpAt = Date.now() + START_TIMEOUT_MS;
+    for (let startAt = 0; Date.now() < giveUpAt; ) {
+      // Again from time to time: one that was started while another was just ending for want of mounts left it to that one.
+      if (Date.now() >= startAt) {
+        startKeeper(runDir);
+        startAt = Date.now() + START_AGAIN_MS;
+      }
       await new Promise((resolve) => setTimeout(resolve, START_POLL_MS));
       const keeper = await KeeperClient.find(runDir);
       if (keeper !== null) return keeper;

@@ -108,7 +108,9 @@ function main(): void {
 
   async function become(mount: HeldMount, resend: boolean): Promise<void> {
     const { announced } = mount;
+    const begun = performance.now();
     await lockIndex(mount.indexFd);
+    const locked = performance.now();
     const logFd = openOwn(path.join(announced.dir, 'server.log'), fs.constants.O_WRONLY | fs.constants.O_APPEND);
     for (const target of [1, 2]) libc().duplicateTo(logFd, target);
     fs.closeSync(logFd);
@@ -128,7 +130,9 @@ function main(): void {
     for (const fd of [mount.fuseFd, mount.indexFd, mount.envelopeFd]) fs.closeSync(fd);
     server = opened;
     if (announced.negotiated !== null) opened.serve({ negotiated: announced.negotiated, resend: resend && announced.negotiated.resend });
+    const ready = performance.now();
     await listenControl({ path: controlPath(announced.dir), methods: controlMethods(opened, opened.cache), allowedUids: [0, process.getuid!()], peerCredentials: libc().peerCredentials, log });
+    log.info(resend ? 'the mount was taken over' : 'the mount is opened', { lockMs: Math.round(locked - begun), openMs: Math.round(ready - locked) });
     // Without a keeper nobody else may hold the other mounts.
     if (!orphan) standby.release();
   }
