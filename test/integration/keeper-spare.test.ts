@@ -2,6 +2,8 @@
 import * as crypto from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import type { RepositoryConfig } from '../../src/config/repository-config';
+import { KeeperClient } from '../../src/fuse/control/keeper-client';
 import type { MountInfo } from '../../src/fuse/keeper/keeper';
 import { startTicks } from '../../src/fuse/process-identity';
 import { MadeRepository } from '../support/made-repository';
@@ -44,6 +46,7 @@ print('whole', flush=True)
 `;
 
 const NAMES = 4_000;
+const NOBODY = 65_534;
 
 describeWithMounts('a warm spare', () => {
   let repository: MadeRepository;
@@ -148,14 +151,45 @@ describeWithMounts('a warm spare', () => {
     expect((await warm()).server).toBe(info.serverPid);
   });
 
-  it('has, like every server, no way to gain privileges, room for files, and protection from the OOM killer', async () => {
+  it('has, like every server, no way to gain privileges, and the limits and the protection of its keeper', async () => {
+    const { keeper, server, spare } = await warm();
+    const read = (pid: number, name: string): string => fs.readFileSync(`/proc/${pid}/${name}`, 'latin1');
+    const openFiles = (pid: number): string => /^Max open files.*$/m.exec(read(pid, 'limits'))![0];
+    // Where the keeper has the right to raise them (CAP_SYS_RESOURCE), it has, and all inherit what it got.
+    const mayRaise = (BigInt(`0x${/^CapEff:\t(\w+)$/m.exec(read(keeper, 'status'))![1]}`) & (1n << 24n)) !== 0n;
+    if (mayRaise) {
+      expect(read(keeper, 'oom_score_adj').trim()).toBe('-900');
+      expect(Number(openFiles(keeper).split(/\s+/)[3])).toBeGreaterThanOrEqual(65_536);
+    }
+    for (const pid of [server, spare]) {
+      for (const task of fs.readdirSync(`/proc/${pid}/task`)) expect(read(pid, `task/${task}/status`)).toMatch(/^NoNewPrivs:\t1$/m);
+      expect(read(pid, 'oom_score_adj')).toBe(read(keeper, 'oom_score_adj'));
+      expect(openFiles(pid)).toBe(openFiles(keeper));
+    }
+  });
+
+  it('runs as another user without any capability, and takes over as that user', async () => {
+    fs.chmodSync(host.dir, 0o711);
+    const cacheDir = path.join(host.dir, 'cache-of-nobody');
+    fs.mkdirSync(cacheDir, { mode: 0o700 });
+    fs.chownSync(cacheDir, NOBODY, NOBODY);
+    const record = path.join(host.runDir, 'keeper', `${info.id}.json`);
+    const { config } = JSON.parse(fs.readFileSync(record, 'utf8')) as { config: RepositoryConfig };
+    const mountpoint = path.join(host.dir, 'of-nobody');
+    fs.mkdirSync(mountpoint);
+    await host.umount(info.mountpoint);
+    const keeper = await KeeperClient.start(host.runDir);
+    info = await keeper.mount({ mountpoint, config: { ...config, cacheDir }, serverUid: NOBODY, serverGid: NOBODY });
+    keeper.close();
     const { server, spare } = await warm();
     for (const pid of [server, spare]) {
       const status = fs.readFileSync(`/proc/${pid}/status`, 'latin1');
-      expect(status).toMatch(/^NoNewPrivs:\t1$/m);
-      for (const task of fs.readdirSync(`/proc/${pid}/task`)) expect(fs.readFileSync(`/proc/${pid}/task/${task}/status`, 'latin1')).toMatch(/^NoNewPrivs:\t1$/m);
-      expect(fs.readFileSync(`/proc/${pid}/oom_score_adj`, 'latin1').trim()).toBe('-900');
-      expect(Number(/^Max open files\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/limits`, 'latin1'))![1])).toBeGreaterThanOrEqual(65_536);
+      expect(status).toMatch(/^Uid:\t65534\t65534\t65534\t65534$/m);
+      expect(status).toMatch(/^Groups:\t\s*$/m);
+      for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) expect(status).toMatch(new RegExp(`^${set}:\\t0+$`, 'm'));
     }
+    await kill(server);
+    expect(await reads()).toBe(WELL);
+    expect(inRecord()).toBe(spare);
   });
 });

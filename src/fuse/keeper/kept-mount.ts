@@ -248,7 +248,7 @@ export class KeptMount {
     const late = this.#restarts - RESTARTS_AT_ONCE;
     const delay = late < 0 ? 0 : Math.floor(Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * RESTART_DELAY_GROWTH ** late));
     this.#restarts += 1;
-    const { id, serverUid: uid, serverGid: gid, config } = this.#record;
+    const { id, config } = this.#record;
     this.#world.log.warn('file system server ended; another takes over', { repository: config.fqrn, delayMs: delay, spare: this.#world.spare.ready });
     if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
     if (this.#over) return;
@@ -267,7 +267,7 @@ export class KeptMount {
       // A server that is not ready and does not end would keep the next one from being started.
       else if (this.#server === server) killProcess(server.identity.pid);
     } finally {
-      this.#world.spare.want(uid, gid);
+      this.#world.spare.again();
     }
   }
 

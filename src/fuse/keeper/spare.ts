@@ -53,12 +53,24 @@ export class Spare {
   /** Sees to it that there is a spare for this user, now or after the delay that its predecessors have earned. */
   want(uid: number, gid: number): void {
     this.#wanted = { uid, gid };
+    const other = this.#process;
+    if (other !== null && (other.uid !== uid || other.gid !== gid)) {
+      this.#process = null;
+      this.#ready = false;
+      this.#world.pings.forget('spare');
+      killProcess(other.identity.pid);
+    }
     if (this.#process !== null || this.#timer !== null) return;
     const delay = this.#failures === 0 ? 0 : Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * 2 ** this.#failures);
     this.#timer = setTimeout(() => {
       this.#timer = null;
       this.#start();
     }, delay);
+  }
+
+  /** The same for the user of before: the spare was taken. */
+  again(): void {
+    if (this.#wanted !== null) this.want(this.#wanted.uid, this.#wanted.gid);
   }
 
   /** A standby for this user to become a server: the spare if it is one, else a process that is started now. */
