@@ -86,9 +86,12 @@ export class ServiceManager {
   /** Ends the manager, and with it what is in its store; the service runs on. */
   async end(): Promise<void> {
     if (this.#child.exitCode !== null) return;
-    const ended = new Promise((resolve) => this.#child.once('close', resolve));
+    // Not until its streams are closed: the service may live on, and holds them too.
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.stdin!.end();
     await ended;
+    this.#child.stdout!.destroy();
+    this.#child.stderr!.destroy();
   }
 
   #order(order: object): void {

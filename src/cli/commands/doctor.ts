@@ -23,7 +23,7 @@ import type { Check, Finding } from '../doctor/finding';
 import { fuseDeviceCheck, kernelCheck, overlayCheck, resendCheck, serverUserCheck } from '../doctor/host-checks';
 import { mountChecks } from '../doctor/mount-checks';
 import { portChecks } from '../doctor/port-checks';
-import { keeperCheck, namespaceCheck, serviceCheck, unitCheck } from '../doctor/process-checks';
+import { keeperCheck, namespaceCheck, serviceCheck, storeCheck, unitCheck } from '../doctor/process-checks';
 import type { Running } from '../doctor/process-checks';
 import { repositoryCheck } from '../doctor/repository-checks';
 import { print, table } from '../output';
@@ -116,6 +116,7 @@ async function checksOf(options: CommonOptions): Promise<Check[]> {
     serverUserCheck(config),
     keeperCheck(running),
     namespaceCheck(running),
+    storeCheck(running),
     unitCheck(running),
     serviceCheck(running),
     ...directoryChecks(config, mounts),

@@ -86,8 +86,9 @@ export async function status(_args: readonly unknown[], given: Record<string, un
   });
   const text = [
     rows.length === 0 ? 'nothing is mounted\n' : table(rows),
+    ...(list === null ? [] : [`keeper ${list.keeperPid}, spare ${list.sparePid ?? 'is being started'}, descriptors are ${list.stored ? '' : 'not '}stored by a service manager\n`]),
     ...(service === null ? ['no service runs\n'] : [`service ${service.version}, pid ${service.pid}, ${service.ready ? 'ready' : 'not ready'}, ${service.containers} containers, http://${service.http}\n`]),
     ...all.map((one) => `warning: ${one}\n`),
   ];
-  print(options.json === true, { mounts: found.map((one) => one.mount), service, warnings: all }, text.join(''));
+  print(options.json === true, { mounts: found.map((one) => one.mount), keeper: list === null ? null : { pid: list.keeperPid, spare_pid: list.sparePid, descriptors_stored: list.stored }, service, warnings: all }, text.join(''));
 }

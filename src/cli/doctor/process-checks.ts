@@ -28,8 +28,10 @@ export function keeperCheck({ root, keeper, keeperFailure, records }: Running): 
       if (keeperFailure !== null) return report.problem(keeperFailure, 'see keeper.log in run_dir; ending the keeper is harmless, the next command starts another');
       if (keeper === null && records > 0) return report.problem(`${records} mounts are recorded, and no keeper runs`, 'run: mesos-cvmfs status, which starts one; or systemctl start mesos-cvmfs-keeper');
       if (keeper === null) return report.ok('none runs, and nothing is mounted');
-      const { keeperPid, mounts, dead, warnings } = keeper;
+      const { keeperPid, sparePid, mounts, dead, warnings } = keeper;
       report.ok(`process ${keeperPid} keeps ${mounts.length} mounts`);
+      if (sparePid !== null) report.ok(`process ${sparePid} is the warm spare`);
+      else if (mounts.length > 0) report.warning('no spare is ready: the next takeover is slower', 'if it stays so, see spare.log in run_dir');
       for (const { mountpoint, serverPid, repository } of mounts) if (serverPid === null) report.warning(`the file system server of ${repository} is being started`, 'see server.log in the folder of the mount if it stays so', mountpoint);
       for (const { mountpoint, repository, reason } of dead) report.problem(`the mount of ${repository} is dead: ${reason}`, `run: mesos-cvmfs umount ${mountpoint}`, mountpoint);
       for (const warning of warnings) report.warning(warning, null);
@@ -76,6 +78,18 @@ export function serviceCheck({ root, service, serviceFailure }: Running): Check 
   };
 }
 
+/** Whether the mounts survive the death of everything at once. */
+export function storeCheck({ root, keeper }: Running): Check {
+  return {
+    name: 'descriptor store',
+    run(report) {
+      if (!root || keeper === null) return report.skipped(root ? 'no keeper runs' : 'only root may ask the keeper');
+      if (keeper.stored) report.ok('a service manager keeps a copy of every descriptor');
+      else report.warning('descriptors are not stored: mounts die when keeper, server and spare die at the same moment', 'run the keeper as a systemd unit (examples/systemd)');
+    },
+  };
+}
+
 /** Settings of the keeper's unit without which the death of processes is noticed. */
 export function unitCheck({ root, keeper }: Running): Check {
   return {
@@ -83,7 +97,7 @@ export function unitCheck({ root, keeper }: Running): Check {
     async run(report) {
       if (!root || keeper === null) return report.skipped(root ? 'no keeper runs' : 'only root may look');
       const unit = unitOf(keeper.keeperPid);
-      if (unit === null) return report.ok('the keeper was started by a command, not by systemd');
+      if (unit === null) return report.ok('the keeper was not started by systemd');
       const shown = await show(unit);
       if (shown === null) return report.skipped('systemctl does not answer', unit);
       const wrong = (key: string, why: string, want: string): void => report.problem(`${key}=${shown.get(key) ?? ''}: ${why}`, `set ${key}=${want} in its unit (examples/systemd), then: systemctl daemon-reload`, unit);

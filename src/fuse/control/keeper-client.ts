@@ -25,7 +25,7 @@ const mountInfo = z.object({
   inodeBits: z.number(),
   cacheDir: z.string(),
 });
-const keeperList = z.object({ keeperPid: z.number(), sparePid: z.number().nullable().default(null), mounts: z.array(mountInfo), dead: z.array(z.object({ repository: z.string(), mountpoint: z.string(), reason: z.string() })), warnings: z.array(z.string()) });
+const keeperList = z.object({ keeperPid: z.number(), sparePid: z.number().nullable().default(null), stored: z.boolean().default(false), mounts: z.array(mountInfo), dead: z.array(z.object({ repository: z.string(), mountpoint: z.string(), reason: z.string() })), warnings: z.array(z.string()) });
 
 /** Starts a keeper in a session of its own, so that nothing that ends its starter ends it. */
 function startKeeper(runDir: string): void {

@@ -7,7 +7,7 @@
  *
  *     mount   {mountpoint, config, serverUid, serverGid}   → MountInfo
  *     unmount {mountpoint, lazy}                           → {}
- *     list    {}                                           → {keeperPid, sparePid, mounts: MountInfo[], dead: […], warnings}
+ *     list    {}                                           → {keeperPid, sparePid, stored, mounts: MountInfo[], dead: […], warnings}
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -64,6 +64,8 @@ export interface KeeperList {
   readonly keeperPid: number;
   /** The warm spare; null while none is ready. */
   readonly sparePid: number | null;
+  /** A service manager keeps a copy of every descriptor. */
+  readonly stored: boolean;
   readonly mounts: readonly MountInfo[];
   readonly dead: readonly DeadMount[];
   /** Records that this keeper does not understand, and so leaves alone, each with its file. */
@@ -151,14 +153,16 @@ export class Keeper {
    * who serves: from here on nothing changes but by this keeper.
    */
   async #takeOver(records: readonly MountRecord[]): Promise<void> {
-    const { log, runDir, libc, watch } = this.#world;
+    const { log, runDir, libc, watch, store } = this.#world;
+    const stored = store.take(new Map(records.filter((record) => record.phase !== 'mounting' && isMounted(record)).map(({ id, device }) => [id, device])));
     const held: Array<{ record: MountRecord; fuseFd: number }> = [];
     for (const record of records) {
       if (record.phase === 'mounting') this.#takeBack(record);
       else if (record.config.driver === 'fuse-native') this.#adoptNative(record);
       else {
         try {
-          held.push({ record, fuseFd: await copyDescriptor(libc, record, mountDir(runDir, record.id)) });
+          held.push({ record, fuseFd: stored.get(record.id) ?? (await copyDescriptor(libc, record, mountDir(runDir, record.id))) });
+          if (!stored.has(record.id)) store.put(record.id, held.at(-1)!.fuseFd);
         } catch (error) {
           this.#setDead(record, error);
         }
@@ -291,6 +295,7 @@ export class Keeper {
     return {
       keeperPid: process.pid,
       sparePid: this.#world.spare.ready ? (this.#world.spare.process?.identity.pid ?? null) : null,
+      stored: this.#world.store.managed,
       mounts: [...this.#mounts.values()].filter((mount) => mount.record.phase === 'mounted').map(info),
       dead: [...this.#dead.values()].map(({ record, reason }) => ({ repository: record.config.fqrn, mountpoint: record.mountpoint, reason })),
       warnings: this.#setAside,
@@ -313,7 +318,8 @@ export class Keeper {
   #considerIdle(): void {
     if (this.#idle !== null) clearTimeout(this.#idle);
     this.#idle = null;
-    if (this.#mounts.size > 0 || this.#busy.size > 0) return;
+    // A service manager would start it again at once.
+    if (this.#mounts.size > 0 || this.#busy.size > 0 || this.#world.store.managed) return;
     this.#idle = setTimeout(() => {
       this.#control?.close();
       this.#world.spare.end();

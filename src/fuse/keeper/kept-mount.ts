@@ -22,6 +22,7 @@ import type { ProcessIdentity } from '../process-identity';
 import { AdoptedServer } from './adopted-server';
 import { killProcess } from './kill-process';
 import { makeKeeperDirs, makeMountDir, mountDir, openInside, removeMountDir } from './mount-dir';
+import type { DescriptorStore } from './descriptor-store';
 import { removeRecord, writeRecord } from './mount-record';
 import type { MountRecord } from './mount-record';
 import { FUSE_TYPE, mountAt } from './own-mounts';
@@ -57,6 +58,7 @@ export interface KeeperWorld {
   readonly watch: ProcessWatch;
   readonly pings: Pings;
   readonly spare: Spare;
+  readonly store: DescriptorStore;
 }
 
 export interface MountRequest {
@@ -189,6 +191,8 @@ export class KeptMount {
     const { reply, negotiated } = negotiate(request.subarray(0, length), { maxBackground: config.maxBackground, maxReadaheadBytes: READAHEAD_KB * 1024 });
     fs.writeSync(this.#fuseFd, reply);
     const device = mountAt(readMountinfo(), mountpoint)?.device ?? '';
+    // Before the record says that there is a mount: one that is recorded can be had from the store.
+    this.#world.store.put(this.#record.id, this.#fuseFd);
     this.#update({ phase: 'mounted', device, negotiated });
     this.#raiseReadahead(device);
     this.#world.log.info('mounted', { repository: config.fqrn, mountpoint, device, resend: negotiated.resend });
@@ -278,6 +282,7 @@ export class KeptMount {
     const { id, config, mountpoint, device, phase } = this.#record;
     this.#world.pings.forget(id);
     this.#world.spare.process?.forget(id);
+    this.#world.store.remove(id);
     fs.closeSync(this.#fuseFd);
     this.#fuseFd = -1;
     const there = mountAt(readMountinfo(), mountpoint);

@@ -5,7 +5,11 @@ import { descriptorSocket } from '../../native/descriptor-socket';
 import { libc } from '../../native/libc';
 import { createProcessWatch } from '../../native/process-watch';
 import { createDescriptorLogger, RUN_LOG_MAX_BYTES } from '../../log/descriptor-logger';
+import { descriptors } from '../../native/descriptor';
+import { notifySocketOf } from '../../native/notify-socket';
+import { descriptorStore } from './descriptor-store';
 import { Keeper, lockKeeper } from './keeper';
+import { lockInPlaceOf } from './managed-keeper';
 
 /** A server keeps some thousand objects and catalogs open, a spare three descriptors a mount. */
 const OPEN_FILES = 65_536;
@@ -14,10 +18,14 @@ function openLog(runDir: string): number {
   return fs.openSync(path.join(runDir, 'keeper.log'), fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW, 0o600);
 }
 
-/** Runs until the last mount has been gone for a while. Returns at once when another keeper serves this `run_dir`. */
+/**
+ * Runs until the last mount has been gone for a while, or for ever when a service manager started it, which would only start
+ * it again. Returns at once when another keeper serves this `run_dir`; one with a service manager takes its place.
+ */
 export async function runKeeper(runDir: string): Promise<void> {
   fs.mkdirSync(runDir, { recursive: true, mode: 0o711 });
-  const lock = lockKeeper(runDir);
+  const manager = notifySocketOf(process.env);
+  const lock = lockKeeper(runDir) ?? (manager === null ? null : await lockInPlaceOf(runDir));
   if (lock === null) return;
   process.chdir('/');
   const log = createDescriptorLogger(openLog(runDir), { fileMaxBytes: RUN_LOG_MAX_BYTES, fields: { process: 'keeper', pid: process.pid } });
@@ -33,9 +41,10 @@ export async function runKeeper(runDir: string): Promise<void> {
   // What it starts inherits all three: the protection, the limit, and that no program run from here gains privileges.
   libc().setNoNewPrivileges();
   if (!libc().raiseOpenFiles(OPEN_FILES)) log.warn('the limit of open files stays as it is', { wanted: OPEN_FILES });
+  const store = descriptorStore({ environment: process.env, pid: process.pid, socket: manager, descriptors: descriptors(), log });
   await new Promise<void>((resolve, reject) => {
-    const keeper = new Keeper({ runDir, libc: libc(), log, sockets: descriptorSocket(), watch: createProcessWatch(), monotonicMs: () => performance.now() }, resolve);
-    keeper.start().catch(reject);
+    const keeper = new Keeper({ runDir, libc: libc(), log, store, sockets: descriptorSocket(), watch: createProcessWatch(), monotonicMs: () => performance.now() }, resolve);
+    keeper.start().then(() => store.ready(`keeps the mounts of ${runDir}`), reject);
   });
   log.info('nothing left to keep');
   fs.closeSync(lock);
