@@ -26,6 +26,15 @@ const QUIET_AFTER_MS = 5_000;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** One that is gone meanwhile was ended by a keeper that takes over. */
+function killNow(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 export class Chaos {
   readonly counts: Record<string, number> = {};
   readonly killed: Record<string, number> = {};
@@ -99,7 +108,7 @@ export class Chaos {
     const atUs = nowUs();
     for (const role of victims) {
       if (role === 'serve') this.scene.killService();
-      else process.kill(pids.get(role)!, 'SIGKILL');
+      else killNow(pids.get(role)!);
     }
     this.log(`${(atUs / 1e6).toFixed(3)} kill ${what} (${[...pids.values()].join(', ')})`);
     this.tally.kills.push({ atUs, what, probes: this.tally.probes(), warm, quiet });

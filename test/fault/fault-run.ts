@@ -47,17 +47,18 @@ export async function runFaults(options: RunOptions): Promise<FaultReport> {
   const scene = new FaultScene({ seed, size: options.size, kinds, mixers, probes: PROBES, onLine });
   try {
     await scene.start();
+    if (signal.aborted) throw new Error('interrupted before the first kill');
     log(`ready after ${Date.now() - started.getTime()} ms: ${scene.image.entries} entries, ${(scene.image.bytes / 1e6).toFixed(0)} MB, ${scene.runtime}`);
     await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
     const chaos = new Chaos(scene, tally, signal, log);
     await chaos.run(events, { untilMs: Date.now() + options.minutes * 60_000, stopAtFailure: options.stopAtFailure === true });
     if (!signal.aborted) await finish(scene, tally);
-    if (signal.aborted) throw new Error('interrupted');
     const troubled = tally.errors.filter(({ what }) => !what.startsWith('wrong '));
     const server = ({ what }: Kill): boolean => what.split('+').includes('server');
     return {
       seed,
       started: started.toISOString(),
+      interrupted: signal.aborted,
       seconds: Math.round((Date.now() - started.getTime()) / 1000),
       conditions: {
         kernel: os.release(),

@@ -13,7 +13,7 @@
  *     KEEP=DIR         where logs go when something was found                        nowhere
  *     OUT=DIR          writes <date>-<seed>.json there, such as docs/benchmarks/faults
  *
- * Exits with 1 when a read failed or was wrong.
+ * Exits with 1 when a read failed or was wrong, with 130 when it was interrupted; then it prints what it saw until then.
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -58,11 +58,11 @@ async function main(): Promise<void> {
     signal: interrupted.signal,
   });
   process.stdout.write(asText(report));
-  if (out !== undefined) {
+  if (out !== undefined && !report.interrupted) {
     fs.mkdirSync(out, { recursive: true });
     fs.writeFileSync(path.join(out, `${report.started.slice(0, 10)}-${report.seed}.json`), `${JSON.stringify(report, null, 2)}\n`);
   }
-  process.exitCode = good(report) ? 0 : 1;
+  process.exitCode = !good(report) ? 1 : report.interrupted ? 130 : 0;
 }
 
 main().catch((error: unknown) => {

@@ -4,6 +4,8 @@ import type { Percentiles, ReaderError } from './tally';
 export interface FaultReport {
   readonly seed: number;
   readonly started: string;
+  /** By a signal: what was seen until then, and no look at what the service made of it. */
+  readonly interrupted: boolean;
   readonly seconds: number;
   readonly conditions: { readonly kernel: string; readonly node: string; readonly cpus: number; readonly runtime: string; readonly image: { readonly entries: number; readonly bytes: number }; readonly containers: readonly string[]; readonly readers: number };
   readonly kills: { readonly processes: number; readonly byKind: Readonly<Record<string, number>> };
@@ -44,6 +46,7 @@ export function asText(report: FaultReport): string {
     `reads: ${pairs(reads)}; ${(bytes / 1e6).toFixed(0)} MB compared`,
     ...rows('takeover, ms', report.takeoverMs),
     ...Object.entries(report.stallsMs).flatMap(([which, stalls]) => rows(`stalls, ms: ${which}`, stalls)),
+    ...(report.interrupted ? ['interrupted'] : []),
     `failed reads: ${report.failed}, wrong reads: ${report.wrong}`,
     ...report.errors.slice(0, 20).map(({ reader, kind, tookMs, what }) => `  ${reader} ${kind} after ${tookMs} ms: ${what}`),
     '',

@@ -45,6 +45,11 @@ export class ServiceScene {
 
   async serve(): Promise<void> {
     this.service = await this.cli.serve();
+    this.forgetClient();
+  }
+
+  /** Another service listens: connections to the last one are of no use. */
+  forgetClient(): void {
     this.#client?.close();
     this.#client = null;
   }
