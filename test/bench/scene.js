@@ -58,6 +58,8 @@ class Scene {
     this.mountpoint = `${this.dir}/cvmfs/${fqrn}`;
     this.children = [];
     this.clients = new Map();
+    // Who is told to stop, or takes too long, leaves neither mounts nor processes behind.
+    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void this.end().finally(() => process.exit(1)));
   }
 
   /** Runs a command to its end; its standard output. */
