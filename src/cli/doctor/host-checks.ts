@@ -25,7 +25,7 @@ export function kernelCheck(release = os.release()): Check {
     run(report) {
       const version = kernel(release);
       if (atLeast(version, [6, 9])) report.ok(`${release}: no read fails when processes of ours die`);
-      else if (atLeast(version, [4, 20])) report.warning(`${release}: reads that a file system server has taken may fail when it dies; all others go on`, 'use Linux 6.9 or later for mounts that survive without a failed read');
+      else if (atLeast(version, [4, 20])) report.warning(`${release}: reads that a file system server has taken may fail or hang when it dies; all others go on`, 'use Linux 6.9 or later for mounts that survive without a failed read');
       else report.problem(`${release} is too old for the mounts`, 'use Linux 4.20 or later, best 6.9 or later');
     },
   };

@@ -71,7 +71,7 @@ function handedOver({ environment, pid, descriptors }: StoreWorld): Handed[] {
 function unfit(fd: number, device: string, descriptors: Descriptors): string | null {
   const stat = fs.fstatSync(fd);
   if (!stat.isCharacterDevice() || stat.rdev !== fs.statSync('/dev/fuse').rdev) return 'it is not /dev/fuse';
-  // Kernels from 6.16 on say which connection it is.
+  // Newer kernels say which connection it is (6.18 does).
   const connection = /^fuse_connection:\s*([0-9]+)$/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
   const [major = 0, minor = 0] = device.split(':').map(Number);
   if (connection !== undefined && Number(connection) !== major * 2 ** 20 + minor) return `it is of connection ${connection}, not of device ${device}`;
