@@ -169,6 +169,14 @@ describeWithMounts('doctor', () => {
     process.kill(mounts[0]!.keeper_pid, 'SIGKILL');
     await until('the keeper has ended', () => !fs.existsSync(`/proc/${mounts[0]!.keeper_pid}/ns/mnt`));
     expect(problems(await doctor())).toMatchObject([{ check: 'keeper', text: expect.stringContaining('no keeper runs'), cure: expect.stringContaining('mesos-cvmfs status') }]);
+    // With server and spare gone too the mount is dead, which the next keeper finds.
+    const spare = JSON.parse(fs.readFileSync(path.join(scene.host.runDir, 'spare.json'), 'utf8')) as { pid: number };
+    const holders = [...new Set([...scene.host.servers(), spare.pid])];
+    for (const signal of ['SIGSTOP', 'SIGKILL'] as const) for (const pid of holders) process.kill(pid, signal);
+    await until('nobody holds the mount', () => !holders.some((pid) => fs.existsSync(`/proc/${pid}/ns/mnt`)));
+    await scene.host.status();
+    expect(problems(await doctor())).toMatchObject([{ check: 'keeper', subject: mountpoint(), text: expect.stringContaining('is dead'), cure: `run: mesos-cvmfs umount ${mountpoint()}` }]);
+    expect(await scene.host.umount(mountpoint())).toMatchObject({ code: 0 });
   });
 
   it('reads no key and no directory behind a mount that hangs', async () => {
