@@ -88,8 +88,14 @@ export class FaultScene {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${CACHE_MB[options.size].disk}m,mode=0700`, 'tmpfs', cli.host.cacheDir]);
     fs.writeFileSync(cli.configFile, this.#config());
     await this.startService();
-    this.#client = createClient(loadContracts(), 'mesos.cvmfs.v1.Provisioner', this.service!.listen);
+    this.#connect();
     for (let i = 0; i < options.kinds.length; i++) await this.addContainer(i);
+  }
+
+  /** Afresh: a channel that has failed several times waits ever longer before it looks for the service again. */
+  #connect(): void {
+    this.#client?.close();
+    this.#client = createClient(loadContracts(), 'mesos.cvmfs.v1.Provisioner', `unix://${this.cli.host.runDir}/provisioner.sock`);
   }
 
   #config(): string {
@@ -213,6 +219,7 @@ limit = "${CACHE_MB[this.options.size].limit} MB"
   async #repeated<T>(what: string, call: () => Promise<T>, onRepeat: () => void = () => undefined): Promise<T> {
     const until = Date.now() + REPEAT_MS;
     for (;;) {
+      const used = this.#client;
       try {
         return await call();
       } catch (error) {
@@ -220,6 +227,7 @@ limit = "${CACHE_MB[this.options.size].limit} MB"
         if ((code !== 'NETWORK' && code !== 'CANCELLED') || Date.now() > until) throw new Error(`${what} failed with ${code}: ${message}`, { cause: error });
         onRepeat();
         await new Promise((resolve) => setTimeout(resolve, REPEAT_PAUSE_MS));
+        if (this.#client === used) this.#connect();
       }
     }
   }
