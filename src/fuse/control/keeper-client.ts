@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import { z } from 'zod';
 import { Failure } from '../../error';
 import type { RepositoryConfig } from '../../config/repository-config';
-import { keeperSocket } from '../keeper/keeper';
+import { FORCE_CLONES, keeperSocket } from '../keeper/keeper';
 import type { KeeperList, MountInfo } from '../keeper/keeper';
 import { ControlClient } from './control-client';
 
@@ -29,11 +29,12 @@ const keeperList = z.object({ keeperPid: z.number(), sparePid: z.number().nullab
 
 /** Starts a keeper in a session of its own, so that nothing that ends its starter ends it. */
 function startKeeper(runDir: string): void {
+  const forced = process.env[FORCE_CLONES];
   const child = spawn(process.execPath, [path.resolve(__dirname, '../../../../bin/mesos-cvmfs'), 'keeper', '--run-dir', runDir], {
     detached: true,
     cwd: '/',
     stdio: 'ignore',
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...(forced === undefined ? {} : { [FORCE_CLONES]: forced }) },
   });
   child.on('error', () => undefined);
   child.unref();

@@ -38,6 +38,8 @@ import { unmountPath } from './unmount-path';
 /** The keeper ends this long after its last mount has gone. */
 const IDLE_MS = 10_000;
 const MOUNTS_MAX = 4_096;
+/** Set to 1 in the environment of a keeper, it mounts as on a kernel that does not repeat requests. For tests. */
+export const FORCE_CLONES = 'MESOS_CVMFS_FORCE_CLONES';
 
 /** One mount as the keeper's clients see it. */
 export interface MountInfo {

@@ -16,6 +16,7 @@ import type { ProcessWatch } from '../../native/process-watch';
 import type { RepositoryConfig } from '../../config/repository-config';
 import { negotiate } from '../kernel/init';
 import { MAX_READ_BYTES, REQUEST_BUFFER_BYTES } from '../kernel/protocol';
+import { DEVICES_MAX } from '../server/envelope';
 import type { Announced } from '../server/envelope';
 import { isAlive } from '../process-identity';
 import type { ProcessIdentity } from '../process-identity';
@@ -53,6 +54,8 @@ const LAST_WORDS_BYTES = 2_048;
 
 export interface KeeperWorld {
   readonly runDir: string;
+  /** Negotiates as on a kernel before 6.9, for tests. */
+  readonly withoutResend: boolean;
   readonly libc: Libc;
   readonly log: Logger;
   readonly watch: ProcessWatch;
@@ -155,8 +158,13 @@ export class KeptMount {
   /** Gives a standby what it needs to serve this mount. */
   async announceTo(standby: StandbyProcess): Promise<void> {
     if (this.#over) return;
-    const { id, mountpoint, config } = this.#record;
-    await standby.announce(this.#announced(), this.#fuseFd, () => envelopeDescriptor(path.join(this.#world.runDir, 'keeper'), { id, mountpoint, dir: this.dir, config }));
+    const { id, mountpoint, config, negotiated } = this.#record;
+    // Copies that stay here would keep the requests of a dead server from being ended: they are closed once they are sent.
+    const devices = negotiated?.resend === true ? 0 : Math.min(config.readers, DEVICES_MAX);
+    await standby.announce(this.#announced(), this.#fuseFd, [
+      () => envelopeDescriptor(path.join(this.#world.runDir, 'keeper'), { id, mountpoint, dir: this.dir, config }),
+      ...Array.from({ length: devices }, () => () => fs.openSync('/dev/fuse', 'r+')),
+    ]);
   }
 
   #announced(): Announced {
@@ -188,7 +196,7 @@ export class KeptMount {
     // INIT was queued by mount(2), so this read returns at once; nobody else reads yet.
     const request = Buffer.alloc(REQUEST_BUFFER_BYTES);
     const length = fs.readSync(this.#fuseFd, request);
-    const { reply, negotiated } = negotiate(request.subarray(0, length), { maxBackground: config.maxBackground, maxReadaheadBytes: READAHEAD_KB * 1024 });
+    const { reply, negotiated } = negotiate(request.subarray(0, length), { maxBackground: config.maxBackground, maxReadaheadBytes: READAHEAD_KB * 1024, withoutResend: this.#world.withoutResend });
     fs.writeSync(this.#fuseFd, reply);
     const device = mountAt(readMountinfo(), mountpoint)?.device ?? '';
     // Before the record says that there is a mount: one that is recorded can be had from the store.

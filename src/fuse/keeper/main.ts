@@ -8,7 +8,7 @@ import { createDescriptorLogger, RUN_LOG_MAX_BYTES } from '../../log/descriptor-
 import { descriptors } from '../../native/descriptor';
 import { notifySocketOf } from '../../native/notify-socket';
 import { descriptorStore } from './descriptor-store';
-import { Keeper, lockKeeper } from './keeper';
+import { FORCE_CLONES, Keeper, lockKeeper } from './keeper';
 import { lockInPlaceOf } from './managed-keeper';
 
 /** A server keeps some thousand objects and catalogs open, a spare three descriptors a mount. */
@@ -43,7 +43,7 @@ export async function runKeeper(runDir: string): Promise<void> {
   if (!libc().raiseOpenFiles(OPEN_FILES)) log.warn('the limit of open files stays as it is', { wanted: OPEN_FILES });
   const store = descriptorStore({ environment: process.env, pid: process.pid, socket: manager, descriptors: descriptors(), log });
   await new Promise<void>((resolve, reject) => {
-    const keeper = new Keeper({ runDir, libc: libc(), log, store, sockets: descriptorSocket(), watch: createProcessWatch(), monotonicMs: () => performance.now() }, resolve);
+    const keeper = new Keeper({ runDir, withoutResend: process.env[FORCE_CLONES] === '1', libc: libc(), log, store, sockets: descriptorSocket(), watch: createProcessWatch(), monotonicMs: () => performance.now() }, resolve);
     keeper.start().then(() => store.ready(`keeps the mounts of ${runDir}`), reject);
   });
   log.info('nothing left to keep');

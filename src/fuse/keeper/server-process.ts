@@ -113,18 +113,22 @@ export class StandbyProcess implements ServerProcess {
     return new StandbyProcess(child, child.pid, options);
   }
 
-  /** Gives it what it needs to serve a mount. Resolves when it is on its way, which keeps the mount even if this process dies. */
-  announce(announced: Announced, fuseFd: number, envelopeFd: () => number): Promise<void> {
+  /**
+   * Gives it what it needs to serve a mount: /dev/fuse, and descriptors that are opened for it alone (the envelope, then
+   * devices). Resolves when they are on their way, which keeps the mount even if this process dies.
+   */
+  announce(announced: Announced, fuseFd: number, openers: ReadonlyArray<() => number>): Promise<void> {
     return this.#inOrder(async () => {
-      const envelope = envelopeFd();
+      const own: number[] = [];
       try {
+        for (const open of openers) own.push(open());
         const giveUpAt = Date.now() + SEND_TIMEOUT_MS;
-        while (!this.#over && !this.#sockets.send(this.#socket, Buffer.from(announced.id, 'latin1'), [fuseFd, envelope])) {
+        while (!this.#over && !this.#sockets.send(this.#socket, Buffer.from(announced.id, 'latin1'), [fuseFd, ...own])) {
           if (Date.now() > giveUpAt) throw new Failure('DEADLINE_EXCEEDED', `process ${this.identity.pid} takes no descriptors`);
           await new Promise((resolve) => setTimeout(resolve, SEND_AGAIN_MS));
         }
       } finally {
-        fs.closeSync(envelope);
+        for (const fd of own) fs.closeSync(fd);
       }
       this.#channel.say('announce', announced);
     });

@@ -60,6 +60,8 @@ export interface InitOptions {
   /** Requests that may wait in the background (read-ahead, asynchronous reads). */
   readonly maxBackground: number;
   readonly maxReadaheadBytes: number;
+  /** Behaves as a kernel before 6.9 would, for tests. */
+  readonly withoutResend: boolean;
 }
 
 /** Answers the INIT request in `request`; throws FAILED_PRECONDITION when the kernel is too old. */
@@ -75,7 +77,7 @@ export function negotiate(request: Buffer, options: InitOptions): { reply: Buffe
   const offeredLow = BigInt(request.readUInt32LE(IN_HEADER_BYTES + 12));
   const extended = (offeredLow & Flag.INIT_EXT) !== 0n && request.length >= IN_HEADER_BYTES + 20;
   const offered = offeredLow | (extended ? BigInt(request.readUInt32LE(IN_HEADER_BYTES + 16)) << 32n : 0n);
-  const flags = offered & WANTED;
+  const flags = offered & (options.withoutResend ? WANTED & ~Flag.HAS_RESEND : WANTED);
   const agreedMinor = Math.min(minor, MINOR);
 
   const reply = Buffer.alloc(OUT_HEADER_BYTES + INIT_OUT_BYTES);

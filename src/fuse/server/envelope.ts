@@ -7,6 +7,7 @@
  *     descriptor 4  nothing, then /dev/fuse of the mount that is served
  *     descriptor 5  nothing, then that mount's index list, locked
  *     descriptor 6  socket that descriptors of mounts come through: 12 bytes, the mount's id, with /dev/fuse and the envelope
+ *                   and, unless the kernel is known to repeat requests, devices that are clones once it serves (kernel/clone.ts)
  *
  *     keeper → standby   announce {mount}  after its descriptors were sent      keeper ← server   gone {}   the kernel has
  *                        update {id, …}    forget {id}    warm {}                                 given the mount up
@@ -27,6 +28,8 @@ export const DESCRIPTORS_FD = 6;
 export const ID_BYTES = 12;
 /** /dev/fuse and the envelope. */
 export const MOUNT_DESCRIPTORS = 2;
+/** Opened and unattached devices of a mount, one for each reader worker; more workers than this share them. */
+export const DEVICES_MAX = 32;
 
 const ENVELOPE_BYTES_MAX = MAX_REPOSITORY_CONFIG_BYTES + 65_536;
 

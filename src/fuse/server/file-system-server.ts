@@ -71,6 +71,8 @@ export interface ServerWorld {
   /** Gives memory that is free back to the host. */
   readonly trimMemory: () => void;
   readonly readers: ReaderPool;
+  /** The descriptors to read the mount's requests from (request-devices.ts). */
+  readonly devices: (negotiated: Negotiated) => readonly number[];
   /** Opens a cache, or answers one that this process has open already. */
   readonly openCache: (config: RepositoryConfig) => Promise<ObjectCache>;
 }
@@ -176,11 +178,13 @@ export class FileSystemServer {
     this.#serving = true;
     const noOpendir = (BigInt((negotiated as Negotiated).flags) & NO_OPENDIR_SUPPORT) !== 0n;
     this.#engine = new Engine({ ...this.#files(), now: monotonicMs, noOpendir });
+    const devices = this.#world.devices(negotiated as Negotiated);
     if (resend) fs.writeSync(FUSE_FD, resendNotification());
     const { readers } = this.#config;
     this.#world.readers.read(
       readers,
-      { config: this.#config, generation: this.#cache.generation, indexFd: INDEX_FD, shared: this.#thread.shared.buffer, dir: this.#envelope.dir, fuseFd: FUSE_FD, noOpendir, readLog: this.speculation?.readLog.buffer ?? null },
+      { config: this.#config, generation: this.#cache.generation, indexFd: INDEX_FD, shared: this.#thread.shared.buffer, dir: this.#envelope.dir, noOpendir, readLog: this.speculation?.readLog.buffer ?? null },
+      devices,
       (message) => this.#fromReader(message),
     );
     this.#beginUpkeep();
@@ -228,7 +232,7 @@ export class FileSystemServer {
   #fromReader(message: ReaderMessage): void {
     switch (message.kind) {
       case 'request':
-        void this.answer(Buffer.from(message.request.buffer, message.request.byteOffset, message.request.byteLength));
+        void this.answer(Buffer.from(message.request.buffer, message.request.byteOffset, message.request.byteLength), message.device);
         return;
       case 'touched':
         this.#upkeep.touched(message.names);
@@ -250,8 +254,8 @@ export class FileSystemServer {
     }
   }
 
-  /** Answers one request that needs waiting, or only this thread's knowledge. Never throws. */
-  async answer(request: Buffer): Promise<void> {
+  /** Answers one request that needs waiting, or only this thread's knowledge, where it was read. Never throws. */
+  async answer(request: Buffer, device: number): Promise<void> {
     const engine = this.#engine;
     if (engine === null) return;
     const header = readHeader(request);
@@ -264,7 +268,7 @@ export class FileSystemServer {
       // Answers and writes in one go: the engine has one reply buffer, and after any wait another request's answer is in it.
       const answer = (): void => {
         const length = engine.answer(request);
-        if (length > 0) writeReply(FUSE_FD, engine.reply, length);
+        if (length > 0) writeReply(device, engine.reply, length);
         if (header.opcode === Op.READ) this.speculation?.answered(node, readOffset(request));
       };
       await this.#waiting.during(header.unique.toString('hex'), header.pid, (interrupted) => this.whenLocal(answer, interrupted, node));
@@ -272,7 +276,7 @@ export class FileSystemServer {
       const failure = Failure.from(error);
       const errno = this.errnoOf(failure, () => this.#thread.tree.describe(node));
       try {
-        writeReply(FUSE_FD, engine.reply, engine.fail(request, errno));
+        writeReply(device, engine.reply, engine.fail(request, errno));
       } catch (writeError) {
         this.#world.log.error('a reply was refused', { opcode: header.opcode, error: writeError });
       }

@@ -25,6 +25,7 @@ import { FileSystemServer } from './file-system-server';
 import { writeHolder } from './holder';
 import { ReaderPool } from './reader-pool';
 import { makeRehearsal } from './rehearsal';
+import { requestDevices } from './request-devices';
 import { openOwn, Standby } from './standby';
 import type { HeldMount } from './standby';
 
@@ -125,6 +126,7 @@ function main(): void {
       version: VERSION,
       trimMemory,
       readers,
+      devices: (negotiated) => requestDevices(libc(), negotiated, FUSE_FD, standby.takeDevices()),
       openCache: ({ cacheDir, cacheLimitBytes }: RepositoryConfig) => caches.open(cacheDir, cacheLimitBytes),
     });
     for (const fd of [mount.fuseFd, mount.indexFd, mount.envelopeFd]) fs.closeSync(fd);

@@ -12,7 +12,7 @@ export const STANDBY_READERS = 2;
 const READERS_MAX = 64;
 const OPCODES = 64;
 
-export type ReaderWork = Omit<ReaderSetup, 'taken' | 'progress'>;
+export type ReaderWork = Omit<ReaderSetup, 'device' | 'taken' | 'progress'>;
 
 export class ReaderPool {
   readonly #die: (why: string) => never;
@@ -35,8 +35,8 @@ export class ReaderPool {
     await Promise.all(this.#workers.map((one) => one.rehearsed));
   }
 
-  /** Sets `count` workers to work. */
-  read(count: number, work: ReaderWork, heard: (message: ReaderMessage) => void): void {
+  /** Sets `count` workers to work; when there are fewer devices they share them. */
+  read(count: number, work: ReaderWork, devices: readonly number[], heard: (message: ReaderMessage) => void): void {
     Atomics.store(new Int32Array(this.#wanted), 0, 1);
     while (this.#workers.length < count) this.#start(null);
     for (const { worker } of this.#workers.splice(count)) {
@@ -46,7 +46,7 @@ export class ReaderPool {
     this.#reading = count;
     this.#workers.forEach(({ worker }, i) => {
       worker.on('message', heard);
-      worker.postMessage({ ...work, taken: this.taken, progress: new Int32Array(this.#progress, i * 8, 2) } satisfies ReaderSetup);
+      worker.postMessage({ ...work, device: devices[i % devices.length]!, taken: this.taken, progress: new Int32Array(this.#progress, i * 8, 2) } satisfies ReaderSetup);
     });
   }
 

@@ -1,5 +1,5 @@
 /**
- * A reader worker: a thread that blocks in read(2) on the mount's descriptor and answers at once all that is local. What
+ * A reader worker: a thread that blocks in read(2) on a device of the mount and answers at once all that is local. What
  * is not goes to the main thread as a copy of the request. It never inflates, hashes or waits for anything else.
  *
  * It begins without a mount: it rehearses (rehearsal.ts) until it is told what to read, by one message.
@@ -34,7 +34,8 @@ export interface Rehearsal extends ThreadSetup {
 }
 
 export interface ReaderSetup extends ThreadSetup {
-  readonly fuseFd: number;
+  /** What requests are read from, and their replies written to. */
+  readonly device: number;
   readonly noOpendir: boolean;
   /** Requests taken from the kernel, by opcode, of all workers. */
   readonly taken: SharedArrayBuffer;
@@ -46,8 +47,8 @@ export interface ReaderSetup extends ThreadSetup {
 
 /** What a worker tells the main thread. */
 export type ReaderMessage =
-  /** A request that this thread cannot answer. */
-  | { readonly kind: 'request'; readonly request: Uint8Array }
+  /** A request that this thread cannot answer, and where its reply goes. */
+  | { readonly kind: 'request'; readonly request: Uint8Array; readonly device: number }
   /** Objects read since the last time, for the order of eviction. */
   | { readonly kind: 'touched'; readonly names: readonly string[] }
   /** Something is in the read log. */
@@ -108,7 +109,7 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
   for (;;) {
     let length: number;
     try {
-      length = fs.readSync(setup.fuseFd, buffer);
+      length = fs.readSync(setup.device, buffer);
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       // ENOENT: the request was interrupted before it was read.
@@ -127,17 +128,17 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
       if (error instanceof Failure && PLAIN_ANSWERS.has(error.code)) replyLength = engine.fail(request, error.errno);
       else {
         if (!(error instanceof Missing) && !(error instanceof AskMain) && !(error instanceof Failure)) tell({ kind: 'broken', failure: Failure.from(error).toJSON() });
-        tell({ kind: 'request', request: Uint8Array.prototype.slice.call(request) });
+        tell({ kind: 'request', request: Uint8Array.prototype.slice.call(request), device: setup.device });
         replyLength = null;
       }
     }
     if (replyLength !== null && replyLength > 0) {
       try {
-        writeReply(setup.fuseFd, engine.reply, replyLength);
+        writeReply(setup.device, engine.reply, replyLength);
       } catch (error) {
         // A reply that the kernel refuses must not take the server down: whoever asks again would do it again and again.
         tell({ kind: 'broken', failure: Failure.from(error, `the reply to opcode ${request.readUInt32LE(4)}`).toJSON() });
-        tryWriteError(setup.fuseFd, engine, request);
+        tryWriteError(setup.device, engine, request);
       }
     }
     Atomics.add(progress, 1, 1);
@@ -157,9 +158,9 @@ function noteRead(readLog: ReadLog, request: Buffer): boolean {
 }
 
 /** Writes a reply; one that nobody waits for any more is no error. */
-export function writeReply(fuseFd: number, reply: Buffer, length: number): void {
+export function writeReply(device: number, reply: Buffer, length: number): void {
   try {
-    fs.writeSync(fuseFd, reply, 0, length);
+    fs.writeSync(device, reply, 0, length);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code !== 'ENOENT' && code !== 'ENODEV' && code !== 'EINTR') throw error;
@@ -167,9 +168,9 @@ export function writeReply(fuseFd: number, reply: Buffer, length: number): void 
 }
 
 /** For a request that the kernel still holds although it refused its reply; for most it has given the reader EIO by itself. */
-function tryWriteError(fuseFd: number, engine: Engine, request: Buffer): void {
+function tryWriteError(device: number, engine: Engine, request: Buffer): void {
   try {
-    writeReply(fuseFd, engine.reply, engine.fail(request, constants.errno.EIO));
+    writeReply(device, engine.reply, engine.fail(request, constants.errno.EIO));
   } catch {
     // Nobody is left to be told.
   }

@@ -11,7 +11,7 @@ import { LOCK_EX, LOCK_NB } from '../../native/libc';
 import type { Libc } from '../../native/libc';
 import type { ProcessWatch } from '../../native/process-watch';
 import { isAlive, startTicks } from '../process-identity';
-import { announcedShape, DESCRIPTORS_FD, forgetShape, ID_BYTES, MOUNT_DESCRIPTORS, updateShape } from './envelope';
+import { announcedShape, DESCRIPTORS_FD, DEVICES_MAX, forgetShape, ID_BYTES, MOUNT_DESCRIPTORS, updateShape } from './envelope';
 import type { Announced } from './envelope';
 import { readHolder, writeHolder } from './holder';
 
@@ -40,6 +40,8 @@ export interface StandbyWorld {
 export class Standby {
   readonly #world: StandbyWorld;
   readonly #mounts = new Map<string, HeldMount>();
+  /** Unattached devices: whichever mount this process comes to serve is read through clones made of them. */
+  #devices: readonly number[] = [];
   /** The mount that this process serves, or is about to. */
   #role: string | null = null;
 
@@ -50,15 +52,17 @@ export class Standby {
   /** Takes the descriptors that were sent just before this word. */
   announce(params: unknown): void {
     const announced = announcedShape.parse(params);
-    const received = this.#world.sockets.receive(DESCRIPTORS_FD, ID_BYTES, MOUNT_DESCRIPTORS);
-    const [fuseFd, envelopeFd] = received?.fds ?? [];
+    const received = this.#world.sockets.receive(DESCRIPTORS_FD, ID_BYTES, MOUNT_DESCRIPTORS + DEVICES_MAX);
+    const [fuseFd, envelopeFd, ...devices] = received?.fds ?? [];
     try {
       if (fuseFd === undefined || envelopeFd === undefined || received!.payload.toString('latin1') !== announced.id) throw new Failure('INVALID_ARGUMENT', `no descriptors came for mount ${announced.id}`);
       if (this.#mounts.size >= MOUNTS_MAX) throw new Failure('RESOURCE_EXHAUSTED', `${MOUNTS_MAX} mounts are held already`);
-      if (fs.fstatSync(fuseFd).rdev !== fs.statSync('/dev/fuse').rdev) throw new Failure('INVALID_ARGUMENT', `the descriptor of mount ${announced.id} is not /dev/fuse`);
+      const { rdev } = fs.statSync('/dev/fuse');
+      if ([fuseFd, ...devices].some((fd) => fs.fstatSync(fd).rdev !== rdev)) throw new Failure('INVALID_ARGUMENT', `a descriptor of mount ${announced.id} is not /dev/fuse`);
       this.#drop(announced.id);
       const indexFd = openOwn(path.join(announced.dir, 'index'), fs.constants.O_RDWR);
       this.#mounts.set(announced.id, { announced, fuseFd, envelopeFd, indexFd });
+      this.#keep(devices);
     } catch (error) {
       for (const fd of received?.fds ?? []) fs.closeSync(fd);
       throw error;
@@ -87,9 +91,23 @@ export class Standby {
     return mount;
   }
 
+  /** The devices for clones of the mount that is served, the caller's from now on. */
+  takeDevices(): readonly number[] {
+    const devices = this.#devices;
+    this.#devices = [];
+    return devices;
+  }
+
   /** Lets go of every other mount: the keeper has them. */
   release(): void {
     for (const id of [...this.#mounts.keys()]) this.#drop(id);
+  }
+
+  /** Keeps as many devices as the mount with the most readers needs. */
+  #keep(devices: readonly number[]): void {
+    const needless = devices.length > this.#devices.length ? this.#devices : devices;
+    if (needless !== devices) this.#devices = devices;
+    for (const fd of needless) fs.closeSync(fd);
   }
 
   /**
