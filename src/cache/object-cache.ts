@@ -180,6 +180,11 @@ export class ObjectCache {
     }
   }
 
+  /** True when the folder, or the index in it, is another one than was opened: what this one stores nobody would find. */
+  isReplaced(): boolean {
+    return this.context.index.isReplaced();
+  }
+
   /** Where the object lies, or would lie; for catalogs, which are opened by path. */
   file(id: CacheKey): string {
     return objectFile(this.dir, objectName(id));

@@ -151,6 +151,17 @@ describeWithMounts('a warm spare', () => {
     expect((await warm()).server).toBe(info.serverPid);
   });
 
+  it('finds the cache that is there, although it had opened another one ahead', async () => {
+    const { keeper, spare } = await warm();
+    await host.umount(info.mountpoint);
+    fs.rmSync(host.cacheDir, { recursive: true });
+    info = await host.mount(repository.mountSource);
+    expect((await warm()).keeper).toBe(keeper);
+    expect(inRecord()).toBe(spare);
+    expect(await reads()).toBe(WELL);
+    expect(fs.existsSync(path.join(host.cacheDir, 'index.db'))).toBe(true);
+  });
+
   it('has, like every server, no way to gain privileges, and the limits and the protection of its keeper', async () => {
     const { keeper, server, spare } = await warm();
     const read = (pid: number, name: string): string => fs.readFileSync(`/proc/${pid}/${name}`, 'latin1');

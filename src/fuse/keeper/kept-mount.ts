@@ -121,7 +121,7 @@ export class KeptMount {
       writeRecord(world.runDir, record);
       makeMountDir(world.runDir, record);
       known(mount);
-      const server = await mount.#successor();
+      const server = await mount.#first();
       await server.become(id, false, READY_TIMEOUT_MS);
       mount.#mount();
       await server.serve(mount.#record.negotiated!);
@@ -216,10 +216,10 @@ export class KeptMount {
   }
 
   /**
-   * A standby for this mount: the warm spare when there is one. It is written down before it is told anything, so that the
-   * next keeper knows whom to look at; from the moment that it exists it holds the mount.
+   * The first server, for a mount that is being made: the warm spare when there is one. It is written down before it is told
+   * anything, so that whoever takes the mount back knows whom to end.
    */
-  async #successor(): Promise<StandbyProcess> {
+  async #first(): Promise<StandbyProcess> {
     const { spare, log } = this.#world;
     const { serverUid: uid, serverGid: gid } = this.#record;
     const warm = spare.ready;
@@ -235,10 +235,46 @@ export class KeptMount {
       }
     }
     // A spare that was there before this mount has not heard of it.
-    if (standby === held && this.#record.phase === 'mounting') await this.announceTo(standby);
+    if (standby === held) await this.announceTo(standby);
     this.#watch(standby);
     this.#update({ server: standby.identity });
     return standby;
+  }
+
+  /**
+   * Makes a process the next server; readers wait for it. It holds the mount from the moment that it exists, and is written
+   * down only when it has been told: until then it is the spare to the next keeper, and then one that has the lock or is none.
+   */
+  async #succeed(standby: StandbyProcess, warm: boolean): Promise<void> {
+    const { log, pings } = this.#world;
+    const { id } = this.#record;
+    this.#watch(standby);
+    // One that is warm and does not answer is no help. It is asked before its work, and nobody waits for the answer.
+    if (warm) {
+      standby.ping(SPARE_ANSWER_MS).catch((error: unknown) => {
+        if (this.#server !== standby) return;
+        log.warn('the spare does not answer; a server is started in its place', { pid: standby.identity.pid, error });
+        killProcess(standby.identity.pid);
+      });
+    }
+    try {
+      await standby.become(id, true, READY_TIMEOUT_MS, () => this.#noteServer(standby));
+      pings.watch(id, standby);
+      this.#tellSpare();
+    } catch (error) {
+      log.error('file system server did not start', { repository: this.#record.config.fqrn, error });
+      // One that is not ready and does not end would keep the next one from being started.
+      if (this.#server === standby) killProcess(standby.identity.pid);
+    }
+  }
+
+  /** With no room for the record, readers are served all the same: the next keeper finds the server by its lock. */
+  #noteServer(server: StandbyProcess): void {
+    try {
+      this.#update({ server: server.identity });
+    } catch (error) {
+      this.#world.log.error('the server of a mount is not in its record', { mountpoint: this.#record.mountpoint, error });
+    }
   }
 
   #watch(server: ServerProcess): void {
@@ -260,26 +296,23 @@ export class KeptMount {
     const late = this.#restarts - RESTARTS_AT_ONCE;
     const delay = late < 0 ? 0 : Math.floor(Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * RESTART_DELAY_GROWTH ** late));
     this.#restarts += 1;
-    const { id, config } = this.#record;
-    this.#world.log.warn('file system server ended; another takes over', { repository: config.fqrn, delayMs: delay, spare: this.#world.spare.ready });
+    const { config, serverUid, serverGid } = this.#record;
+    const { log, spare, libc } = this.#world;
     if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
     if (this.#over) return;
     // Unmounted by somebody else while no server was there to see it: nobody would ever succeed.
-    if (this.#world.libc.hasError(this.#fuseFd)) return this.#finish();
-    let server: StandbyProcess | null = null;
+    if (libc.hasError(this.#fuseFd)) return this.#finish();
     try {
-      server = await this.#successor();
-      await server.become(id, true, READY_TIMEOUT_MS);
-      this.#world.pings.watch(id, server);
-      this.#tellSpare();
+      const warm = spare.ready;
+      const standby = spare.take(serverUid, serverGid);
+      const served = this.#succeed(standby, warm);
+      log.warn('file system server ended; another takes over', { repository: config.fqrn, delayMs: delay, warm, pid: standby.identity.pid });
+      await served;
     } catch (error) {
-      this.#world.log.error('file system server did not start', { repository: config.fqrn, error });
-      // Nothing was started whose end would lead here again.
-      if (server === null) void this.#restart();
-      // A server that is not ready and does not end would keep the next one from being started.
-      else if (this.#server === server) killProcess(server.identity.pid);
+      log.error('no file system server could be started', { repository: config.fqrn, error });
+      void this.#restart();
     } finally {
-      this.#world.spare.again();
+      spare.again();
     }
   }
 

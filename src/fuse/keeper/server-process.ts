@@ -147,10 +147,18 @@ export class StandbyProcess implements ServerProcess {
     await this.#channel.call('warm', {}, WARM_TIMEOUT_MS);
   }
 
-  /** Makes it the server of a mount; it serves at once when the kernel was spoken to before. Rejects with its reason. */
-  async become(id: string, resend: boolean, timeoutMs: number): Promise<void> {
-    await this.#inOrder(() => undefined);
-    await this.#channel.call('become', { id, resend }, timeoutMs);
+  /**
+   * Makes it the server of a mount; it serves at once when the kernel was spoken to before. Rejects with its reason.
+   * `told` is called when the word is on its way.
+   */
+  async become(id: string, resend: boolean, timeoutMs: number, told: () => void = () => undefined): Promise<void> {
+    let served: Promise<unknown> | null = null;
+    await this.#inOrder(() => {
+      served = this.#channel.call('become', { id, resend }, timeoutMs);
+      served.catch(() => undefined);
+      told();
+    });
+    await served;
   }
 
   /** Lets the server of a mount that was made now read requests. */

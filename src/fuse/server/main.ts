@@ -70,8 +70,16 @@ class Caches {
     if (this.#open.size < PREPARED_CACHES_MAX) void this.open(dir, limitBytes).catch((error: unknown) => this.log.warn('a cache could not be opened early', { dir, error }));
   }
 
-  open(dir: string, limitBytes: number): Promise<ObjectCache> {
+  /** One whose folder was removed since, or its index set aside, is opened anew. */
+  async open(dir: string, limitBytes: number): Promise<ObjectCache> {
     const key = `${limitBytes} ${dir}`;
+    const opened = await this.#opening(dir, limitBytes, key);
+    if (!opened.isReplaced()) return opened;
+    this.#open.delete(key);
+    return this.#opening(dir, limitBytes, key);
+  }
+
+  #opening(dir: string, limitBytes: number, key: string): Promise<ObjectCache> {
     let opening = this.#open.get(key);
     if (opening === undefined) {
       opening = ObjectCache.open({ dir, limitBytes }, { log: this.log });
