@@ -37,6 +37,9 @@ export interface BatchMessage {
 /** `Failure` loses its class between threads. */
 export type WireResult = Exclude<StoreResult, { failure: Failure }> | { readonly failure: ReturnType<Failure['toJSON']> };
 
+/** A thread that has had nothing to do for so long ends: it is some 10 MB. */
+const IDLE_MS = 10_000;
+
 /** The compiled thread beside this module; absent when the program runs from its TypeScript sources, as tests do. */
 const WORKER_FILE = path.join(__dirname, 'unpack-worker.js');
 
@@ -60,14 +63,17 @@ export class InProcessExecutor implements BatchExecutor {
 export class ThreadExecutor implements BatchExecutor {
   private worker: Worker | undefined;
   private pending: { resolve: (results: StoreResult[]) => void; reject: (reason: Failure) => void } | undefined;
+  private idle: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly context: WorkerContext,
     private readonly file: string,
+    private readonly idleMs = IDLE_MS,
   ) {}
 
   run(objects: readonly SmallObject[], now: number): Promise<StoreResult[]> {
     if (this.pending !== undefined) throw new Failure('INTERNAL', 'a batch of objects was given to a thread that has one');
+    clearTimeout(this.idle);
     const worker = (this.worker ??= this.start());
     const total = objects.reduce((sum, object) => sum + object.stored.length, 0);
     const bytes = new Uint8Array(total);
@@ -88,6 +94,7 @@ export class ThreadExecutor implements BatchExecutor {
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.idle);
     await this.worker?.terminate();
   }
 
@@ -97,10 +104,16 @@ export class ThreadExecutor implements BatchExecutor {
       worker.unref();
       const pending = this.pending;
       this.pending = undefined;
+      this.idle = setTimeout(() => {
+        this.worker = undefined;
+        void worker.terminate();
+      }, this.idleMs).unref();
       pending?.resolve(results.map((result) => ('failure' in result ? { failure: Failure.fromJSON(result.failure) } : result)));
     });
     const ended = (reason: unknown): void => {
-      if (this.worker === worker) this.worker = undefined;
+      // One that was ended for being idle is heard when its successor may have a batch already.
+      if (this.worker !== worker) return;
+      this.worker = undefined;
       const pending = this.pending;
       this.pending = undefined;
       pending?.reject(Failure.from(reason, 'the thread that unpacks objects ended'));

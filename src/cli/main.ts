@@ -2,6 +2,7 @@
  * The command line: `mesos-cvmfs <noun> <verb>`. Every command is a file of commands/, loaded only when it is run, so
  * that the keeper does not carry what the service needs.
  */
+import '../config/english-only';
 import { VERSION } from '../version';
 import { reportFailure } from './output';
 

@@ -59,8 +59,10 @@ interface Listing {
 const LISTING_ROWS = 128;
 /** Deepest directory that is climbed from; a path of PATH_MAX bytes has fewer components. */
 const DEPTH_MAX = 2_048;
-const DIRECTORIES_KEPT = 4_096;
-/** File plans kept, counted in parts, so that a 20 GB file of 2,500 chunks does not push out everything else at once. */
+const DIRECTORIES_KEPT = 1_024;
+/** File plans kept: of what is being read. One takes a kilobyte, and it is made again faster than a file is opened. */
+const PLANS_KEPT = 128;
+/** Their parts: a 20 GB file has 2,500, and is read in 20,000 pieces. */
 const PLAN_PARTS_KEPT = 16_384;
 const SLASH = Buffer.from('/');
 
@@ -81,7 +83,7 @@ export class Tree {
   /** By index; asked for with every entry of a listing. At most as many as there are places. */
   readonly #files = new Map<number, Place>();
   readonly #directories = new LRUCache<number, Directory>({ max: DIRECTORIES_KEPT });
-  readonly #plans = new LRUCache<number, FilePlan>({ maxSize: PLAN_PARTS_KEPT, sizeCalculation: (plan) => plan.parts.length + 1 });
+  readonly #plans = new LRUCache<number, FilePlan>({ max: PLANS_KEPT, maxSize: PLAN_PARTS_KEPT, sizeCalculation: (plan) => plan.parts.length + 1 });
 
   constructor(places: PlaceList, catalogs: CatalogSet, shared: SharedState, look: Appearance) {
     this.#places = places;

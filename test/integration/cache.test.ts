@@ -150,10 +150,10 @@ asRoot('a file system that is full before the limit is reached', () => {
 });
 
 describe('the thread that unpacks', () => {
-  function threaded(cacheDir: string): Promise<ObjectCache> {
+  function threaded(cacheDir: string, idleMs?: number): Promise<ObjectCache> {
     const shim = path.join(dir, 'worker.js');
     fs.writeFileSync(shim, `require(${JSON.stringify(register)}); require(${JSON.stringify(path.resolve(__dirname, '../../src/cache/unpack-worker.ts'))});`);
-    return open(cacheDir, 100 * MIB, { executor: (context) => new ThreadExecutor(context, shim) });
+    return open(cacheDir, 100 * MIB, { executor: (context) => new ThreadExecutor(context, shim, idleMs) });
   }
 
   it('stores batches, and says what is wrong with a bad object', async () => {
@@ -164,6 +164,20 @@ describe('the thread that unpacks', () => {
     expect((await failure(insert(cache, { ...sample('x'), stored: Buffer.from('<html>') }), 'OBJECT_CORRUPT')).data).toMatchObject({ reason: 'hash' });
     expect(await cache.check({ repair: false })).toMatchObject({ sound: true, objects: 300 });
   }, 30_000);
+
+  it('ends when it has nothing to do, and is started again for the next batch', async () => {
+    const threads = (): number => fs.readdirSync('/proc/self/task').length;
+    const cache = await threaded(path.join(dir, 'cache'), 20);
+    const without = threads();
+    for (const round of [1, 2]) {
+      const objects = Array.from({ length: 50 }, (_, number) => numberedObject(1_000 * round + number, 100));
+      await Promise.all(objects.map((object) => insert(cache, object)));
+      expect(threads()).toBeGreaterThan(without);
+      for (let tries = 0; threads() > without && tries < 500; tries++) await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(threads()).toBe(without);
+      for (const object of objects) expect((readBack(cache, object.id, object.plain.length) as Buffer).equals(object.plain)).toBe(true);
+    }
+  }, 60_000);
 
   it('that can not start fails the objects it was given, not the process', async () => {
     const cache = await open(path.join(dir, 'cache'), 100 * MIB, { executor: (context) => new ThreadExecutor(context, path.join(dir, 'absent.js')) });

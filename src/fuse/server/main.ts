@@ -2,6 +2,7 @@
  * The process of a file system server, from its beginning as a standby: `node main.js <run_dir>` with the descriptors of
  * envelope.ts. It opens nothing by path but its cache, its mount's folder, `<run_dir>/spare` and its code.
  */
+import '../../config/english-only';
 import * as fs from 'node:fs';
 import { Socket } from 'node:net';
 import * as path from 'node:path';
