@@ -29,6 +29,7 @@ import type { MountRecord } from './mount-record';
 import { FUSE_TYPE, mountAt } from './own-mounts';
 import { readMountinfo } from '../../native/mountinfo';
 import type { Pings } from './pings';
+import { runBackingDesk } from './backing-desk';
 import { envelopeDescriptor } from './server-process';
 import type { ServerProcess, StandbyProcess } from './server-process';
 import type { Spare } from './spare';
@@ -142,6 +143,7 @@ export class KeptMount {
     const record: MountRecord = { ...before, server, ...(present ? { phase: 'mounted' } : {}) };
     const mount = new KeptMount(world, record, fuseFd);
     mount.#update({});
+    mount.#openDesk();
     if (server !== null) {
       const adopted = new AdoptedServer(server, mount.dir, world.watch);
       mount.#watch(adopted);
@@ -196,7 +198,12 @@ export class KeptMount {
     // INIT was queued by mount(2), so this read returns at once; nobody else reads yet.
     const request = Buffer.alloc(REQUEST_BUFFER_BYTES);
     const length = fs.readSync(this.#fuseFd, request);
-    const { reply, negotiated } = negotiate(request.subarray(0, length), { maxBackground: config.maxBackground, maxReadaheadBytes: READAHEAD_KB * 1024, withoutResend: this.#world.withoutResend });
+    const { reply, negotiated } = negotiate(request.subarray(0, length), {
+      maxBackground: config.maxBackground,
+      maxReadaheadBytes: READAHEAD_KB * 1024,
+      withoutResend: this.#world.withoutResend,
+      passthrough: config.dataPath === 'passthrough',
+    });
     fs.writeSync(this.#fuseFd, reply);
     const device = mountAt(readMountinfo(), mountpoint)?.device ?? '';
     // Before the record says that there is a mount: one that is recorded can be had from the store.
@@ -204,6 +211,16 @@ export class KeptMount {
     this.#update({ phase: 'mounted', device, negotiated });
     this.#raiseReadahead(device);
     this.#world.log.info('mounted', { repository: config.fqrn, mountpoint, device, resend: negotiated.resend });
+    if (config.dataPath === 'passthrough' && !negotiated.passthrough) this.#world.log.warn('this kernel reads no files by itself (data_path = "passthrough" needs 6.9): the server does', { repository: config.fqrn });
+    this.#openDesk();
+  }
+
+  /** Serves the registrations of whoever serves the mount, for as long as there is one. */
+  #openDesk(): void {
+    const { config, negotiated, serverUid } = this.#record;
+    if (negotiated?.passthrough !== true) return;
+    const { libc, log } = this.#world;
+    void runBackingDesk({ libc, log, dir: this.dir, cacheDir: config.cacheDir, serverUid, fuseFd: () => (this.#over ? null : this.#fuseFd) });
   }
 
   /** INIT can only lower the read-ahead of 128 KiB that a mount begins with. */

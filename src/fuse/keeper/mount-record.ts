@@ -24,7 +24,7 @@ const shape = z.strictObject({
   phase: z.enum(['mounting', 'mounted', 'unmounting']),
   /** `major:minor` as mountinfo prints it; empty while mounting. */
   device: z.string().regex(/^(\d+:\d+)?$/),
-  negotiated: z.strictObject({ minor: z.number().int(), flags: z.string().regex(/^\d{1,20}$/), resend: z.boolean() }).nullable(),
+  negotiated: z.strictObject({ minor: z.number().int(), flags: z.string().regex(/^\d{1,20}$/), resend: z.boolean(), passthrough: z.boolean() }).nullable(),
   /** The process that serves, and its start time in clock ticks since boot, by which a recycled pid is recognised. */
   server: z.strictObject({ pid: z.number().int().min(1), startTicks: z.number().int().min(0) }).nullable(),
   config: z.unknown(),

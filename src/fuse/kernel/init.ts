@@ -29,6 +29,7 @@ const Flag = {
   NO_OPENDIR_SUPPORT: 1n << 24n,
   EXPLICIT_INVAL_DATA: 1n << 25n,
   INIT_EXT: 1n << 30n,
+  PASSTHROUGH: 1n << 37n,
   HAS_RESEND: 1n << 39n,
 } as const;
 
@@ -54,6 +55,8 @@ export interface Negotiated {
   readonly flags: string;
   /** Requests that a dead server had taken are repeated to its successor (kernel 6.9 and later). */
   readonly resend: boolean;
+  /** Files may be opened with a backing id (kernel 6.9 and later, and only where it was asked for): OPEN is answered. */
+  readonly passthrough: boolean;
 }
 
 export interface InitOptions {
@@ -62,6 +65,8 @@ export interface InitOptions {
   readonly maxReadaheadBytes: number;
   /** Behaves as a kernel before 6.9 would, for tests. */
   readonly withoutResend: boolean;
+  /** `data_path = "passthrough"`. */
+  readonly passthrough: boolean;
 }
 
 /** Answers the INIT request in `request`; throws FAILED_PRECONDITION when the kernel is too old. */
@@ -77,7 +82,9 @@ export function negotiate(request: Buffer, options: InitOptions): { reply: Buffe
   const offeredLow = BigInt(request.readUInt32LE(IN_HEADER_BYTES + 12));
   const extended = (offeredLow & Flag.INIT_EXT) !== 0n && request.length >= IN_HEADER_BYTES + 20;
   const offered = offeredLow | (extended ? BigInt(request.readUInt32LE(IN_HEADER_BYTES + 16)) << 32n : 0n);
-  const flags = offered & (options.withoutResend ? WANTED & ~Flag.HAS_RESEND : WANTED);
+  const wanted = WANTED | (options.passthrough ? Flag.PASSTHROUGH : 0n);
+  const flags = offered & (options.withoutResend ? wanted & ~(Flag.HAS_RESEND | Flag.PASSTHROUGH) : wanted);
+  const passthrough = (flags & Flag.PASSTHROUGH) !== 0n;
   const agreedMinor = Math.min(minor, MINOR);
 
   const reply = Buffer.alloc(OUT_HEADER_BYTES + INIT_OUT_BYTES);
@@ -95,5 +102,7 @@ export function negotiate(request: Buffer, options: InitOptions): { reply: Buffe
   body.writeUInt32LE(1, 24);
   body.writeUInt16LE(MAX_READ_BYTES / 4096, 28);
   body.writeUInt32LE(Number(flags >> 32n), 32);
-  return { reply, negotiated: { minor: agreedMinor, flags: flags.toString(), resend: (flags & Flag.HAS_RESEND) !== 0n } };
+  // max_stack_depth: one overlay may lie on top, and backing files may not be stacked themselves
+  body.writeUInt32LE(passthrough ? 1 : 0, 36);
+  return { reply, negotiated: { minor: agreedMinor, flags: flags.toString(), resend: (flags & Flag.HAS_RESEND) !== 0n, passthrough } };
 }

@@ -8,6 +8,7 @@
  *     readFile {rootHash, revision, path, maxBytes}                          → {content}
  *     makeView {rootHash, revision, path}      restoreView {view, pathInView} → view path
  *     holdView {view, holder}                  releaseView {view, holder}
+ *     backing  {opened}                        → {open, close}                (backing-requests.ts)
  *     prefetch {view, pathInView, pin, bytesPerSecond, mustFit}              unpin {pin}
  *     measure  {view, pathInView}                                            → {objects, bytes, missing, missingBytes}
  *     cacheUsage {}                            cacheCheck {repair}            cacheWipe {force}    cachePrune {}
@@ -85,6 +86,7 @@ export function controlMethods(server: FileSystemServer, cache: ObjectCache): Re
   const snapshotNow = (): Snapshot => ({ rootHash: server.rootHash(), revision: live.current.revision });
   return {
     ping: () => server.progress(),
+    backing: (params) => server.backing.exchange(params),
     status: () => server.status(),
     snapshot: snapshotNow,
     look: async () => {

@@ -16,7 +16,11 @@ import type { Validity } from '../kernel/attributes';
 import { direntBytes, writeDirent } from '../kernel/directory';
 import { IN_HEADER_BYTES, MAX_READ_BYTES, Op, OUT_HEADER_BYTES, readHeader, readName, writeReplyHeader } from '../kernel/protocol';
 import type { RequestHeader } from '../kernel/protocol';
+import { OPEN_REPLY_BYTES, writeOpenReply } from '../kernel/open';
 import { AskMain } from '../file-system';
+import { isResent } from './open-files';
+import type { Opener } from './open-files';
+import type { OpenTable } from './open-table';
 import { RepositoryFileSystem } from './repository-file-system';
 import type { FileSystemWorld } from './repository-file-system';
 
@@ -33,6 +37,10 @@ export interface EngineWorld extends FileSystemWorld {
   readonly now: () => number;
   /** True when the kernel accepts ENOSYS for OPENDIR (7.29); else every OPENDIR is answered. */
   readonly noOpendir: boolean;
+  /** Files that are open, when the kernel reads by itself what it can; null when nothing is ever opened. */
+  readonly openTable: OpenTable | null;
+  /** Who gives a file its way to be read; null on reader workers, which open only what has one. */
+  readonly opener: Opener | null;
 }
 
 export class Engine {
@@ -81,12 +89,13 @@ export class Engine {
         if (this.#world.noOpendir) return this.#error(header, ENOSYS);
         return this.#bytes(header, Buffer.alloc(16));
       case Op.RELEASEDIR:
-      case Op.RELEASE:
       case Op.DESTROY:
-        return this.#bytes(header, Buffer.alloc(0));
+        return this.#done(header, 0);
+      case Op.RELEASE:
+        return this.#release(header, node);
       case Op.OPEN:
+        return this.#open(header, node);
       case Op.FLUSH:
-        // Without OPEN the kernel keeps what it has read and asks nothing when a file is opened again.
         return this.#error(header, ENOSYS);
       default:
         return this.#error(header, isChange(header.opcode) ? EROFS : ENOSYS);
@@ -96,6 +105,30 @@ export class Engine {
   /** Puts an errno into `reply`. */
   fail(request: Buffer, errno: number): number {
     return this.#error(readHeader(request), errno);
+  }
+
+  #open(header: RequestHeader, node: NodeId): number {
+    const { openTable, opener } = this.#world;
+    // Without OPEN the kernel keeps what it has read and asks nothing when a file is opened again.
+    if (openTable === null) return this.#error(header, ENOSYS);
+    const unique = header.unique.readBigUInt64LE(0);
+    const known = opener === null && !isResent(unique) ? openTable.open(node, unique) : null;
+    writeOpenReply(this.reply, OUT_HEADER_BYTES, known ?? this.#opener().open(node, unique));
+    return this.#done(header, OPEN_REPLY_BYTES);
+  }
+
+  #release(header: RequestHeader, node: NodeId): number {
+    const { openTable, opener } = this.#world;
+    const unique = header.unique.readBigUInt64LE(0);
+    if (openTable === null) return this.#done(header, 0);
+    if (opener === null && !isResent(unique)) openTable.release(node, unique);
+    else this.#opener().release(node, unique);
+    return this.#done(header, 0);
+  }
+
+  #opener(): Opener {
+    if (this.#world.opener === null) throw new AskMain();
+    return this.#world.opener;
   }
 
   #error(header: RequestHeader, errno: number): number {

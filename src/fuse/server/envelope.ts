@@ -64,7 +64,7 @@ export function readEnvelope(fd: number): Envelope {
   return { ...parsed, config: checkRepositoryConfig(parsed.config) };
 }
 
-export const negotiatedShape = z.strictObject({ minor: z.number().int(), flags: z.string().regex(/^\d{1,20}$/), resend: z.boolean() });
+export const negotiatedShape = z.strictObject({ minor: z.number().int(), flags: z.string().regex(/^\d{1,20}$/), resend: z.boolean(), passthrough: z.boolean() });
 /** A process, and its start time in clock ticks since boot, by which a recycled pid is recognised. */
 export const identityShape = z.strictObject({ pid: z.number().int().min(1), startTicks: z.number().int().min(0) });
 

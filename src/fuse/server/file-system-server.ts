@@ -29,6 +29,7 @@ import { createTransfer } from '../../transfer/transfer';
 import type { Transfer } from '../../transfer/transfer';
 import type { Negotiated } from '../kernel/init';
 import { Op, invalidateRootNotification, readHeader, readOffset, resendNotification, IN_HEADER_BYTES } from '../kernel/protocol';
+import { BackingRequests } from './backing-requests';
 import { CatalogRepair } from './catalog-repair';
 import type { FileSystem } from '../file-system';
 import { Engine } from './engine';
@@ -37,6 +38,8 @@ import { FUSE_FD, INDEX_FD, serveShape } from './envelope';
 import { MagicXattrs, statfsReply } from './magic-xattrs';
 import { mountFacts } from './mount-facts';
 import type { FactsWorld } from './mount-facts';
+import { NeedsBacking, OpenFiles } from './open-files';
+import type { Opener } from './open-files';
 import { Prefetch } from './prefetch';
 import type { ReaderPool } from './reader-pool';
 import { writeReply } from './reader-worker';
@@ -96,7 +99,9 @@ export class FileSystemServer {
   readonly prefetch: Prefetch;
   /** Null where it is switched off. */
   readonly speculation: Speculation | null;
+  readonly backing = new BackingRequests(monotonicMs);
   #engine: Engine | null = null;
+  #openFiles: OpenFiles | null = null;
   #serving = false;
   #driverWarnings: () => readonly string[] = () => [];
 
@@ -133,7 +138,7 @@ export class FileSystemServer {
         ? null
         : new Speculation({ thread, store: this.store, limits: speculationLimits(config), log, now: monotonicMs });
     this.#repair = new CatalogRepair(config.fqrn, thread, this.store, cache, log);
-    this.#upkeep = new Upkeep({ fqrn: config.fqrn, thread, cache, live: this.live, views: this.views, log, die: world.die });
+    this.#upkeep = new Upkeep({ fqrn: config.fqrn, thread, cache, live: this.live, views: this.views, log, dir: envelope.dir, openFiles: () => this.#openFiles, die: world.die });
   }
 
   /** Opens everything and has a revision to show; serves nothing yet. The caller holds the lock on the index list. */
@@ -177,13 +182,25 @@ export class FileSystemServer {
     if (this.#serving) throw new Failure('FAILED_PRECONDITION', 'this file system server serves already');
     this.#serving = true;
     const noOpendir = (BigInt((negotiated as Negotiated).flags) & NO_OPENDIR_SUPPORT) !== 0n;
-    this.#engine = new Engine({ ...this.#files(), now: monotonicMs, noOpendir });
     const devices = this.#world.devices(negotiated as Negotiated);
+    if (negotiated.passthrough) this.#openFiles = new OpenFiles(this.#envelope.dir, this.#thread.shared, this.backing, this.#world.log);
+    const openTable = this.#openFiles?.table ?? null;
+    const opener: Opener = { open: (node, unique) => this.#open(node, unique), release: (node, unique) => this.#openFiles?.release(node, unique) };
+    this.#engine = new Engine({ ...this.#files(), now: monotonicMs, noOpendir, openTable, opener });
     if (resend) fs.writeSync(FUSE_FD, resendNotification());
     const { readers } = this.#config;
     this.#world.readers.read(
       readers,
-      { config: this.#config, generation: this.#cache.generation, indexFd: INDEX_FD, shared: this.#thread.shared.buffer, dir: this.#envelope.dir, noOpendir, readLog: this.speculation?.readLog.buffer ?? null },
+      {
+        config: this.#config,
+        generation: this.#cache.generation,
+        indexFd: INDEX_FD,
+        shared: this.#thread.shared.buffer,
+        dir: this.#envelope.dir,
+        noOpendir,
+        opens: openTable?.buffer ?? null,
+        readLog: this.speculation?.readLog.buffer ?? null,
+      },
       devices,
       (message) => this.#fromReader(message),
     );
@@ -307,6 +324,10 @@ export class FileSystemServer {
           await unlessInterrupted(arrival, interrupted, giveUpAtMs - monotonicMs(), error.need.what);
           continue;
         }
+        if (error instanceof NeedsBacking && this.#openFiles !== null) {
+          await unlessInterrupted(this.#acquire(this.#openFiles, error), interrupted, giveUpAtMs - monotonicMs(), error.need.what);
+          continue;
+        }
         // A catalog that cannot be read may be damaged on the disk: then it is fetched again while the request waits.
         if (error instanceof Failure && error.code === 'CATALOG_INVALID' && !reverified) {
           reverified = true;
@@ -315,6 +336,20 @@ export class FileSystemServer {
         throw error;
       }
     }
+  }
+
+  /** OPEN, with `data_path = "passthrough"`: a file that is one object in the cache is read by the kernel alone. */
+  #open(node: NodeId, unique: bigint): number {
+    const { parts } = this.#thread.tree.filePlan(node);
+    const need = parts.length === 1 ? parts[0]!.need : null;
+    if (need !== null && !this.store.isLocal(need)) throw new Missing(need);
+    return this.#openFiles!.open(node, need, unique);
+  }
+
+  /** A file that the disk has no room for gets no backing id, and is read through this server. */
+  async #acquire(files: OpenFiles, wanted: NeedsBacking): Promise<void> {
+    await this.store.ensure(wanted.need, { onDisk: true });
+    await files.acquire(wanted);
   }
 
   /** What a reader is told of a failure; of a fault, EIO, and then it is counted and logged with where it was met. */

@@ -16,6 +16,7 @@ import { monotonicMs } from '../../repository/shared-state';
 import { IN_HEADER_BYTES, Op, readOffset, REQUEST_BUFFER_BYTES } from '../kernel/protocol';
 import { AskMain } from '../file-system';
 import { Engine } from './engine';
+import { OpenTable } from './open-table';
 import { ReadLog } from './speculation/read-log';
 import type { ThreadSetup, ThreadTree } from './thread-tree';
 import { openThreadTree } from './thread-tree';
@@ -37,6 +38,8 @@ export interface ReaderSetup extends ThreadSetup {
   /** What requests are read from, and their replies written to. */
   readonly device: number;
   readonly noOpendir: boolean;
+  /** The table of open files (open-table.ts); null when the kernel opens nothing. */
+  readonly opens: SharedArrayBuffer | null;
   /** Requests taken from the kernel, by opcode, of all workers. */
   readonly taken: SharedArrayBuffer;
   /** Requests that this worker has taken, and those that it is done with; both begin anew after 2^32. */
@@ -65,12 +68,14 @@ const TOUCH_INTERVAL_MS = 5_000;
 /** The reader gets its errno at once for these; everything else deserves the main thread's second look. */
 const PLAIN_ANSWERS = new Set(['NOT_FOUND', 'NOT_A_DIRECTORY', 'INVALID_ARGUMENT']);
 
-function workerEngine(setup: ThreadSetup, { tree, objects, shared }: ThreadTree, noOpendir: boolean): Engine {
+function workerEngine(setup: ThreadSetup, { tree, objects, shared }: ThreadTree, noOpendir: boolean, opens: SharedArrayBuffer | null): Engine {
   return new Engine({
     tree,
     shared,
     now: monotonicMs,
     noOpendir,
+    openTable: opens === null ? null : new OpenTable(shared, opens),
+    opener: null,
     magicEverywhere: setup.config.magicXattrs === 'always',
     main: null,
     objects: {
@@ -88,7 +93,7 @@ function rehearse(rehearsal: Rehearsal, wanted: Int32Array): void {
   try {
     const thread = openThreadTree(rehearsal, () => undefined);
     const untilMs = monotonicMs() + rehearsal.ms;
-    warmUp(workerEngine(rehearsal, thread, true), () => Atomics.load(wanted, 0) !== 0 || monotonicMs() >= untilMs);
+    warmUp(workerEngine(rehearsal, thread, true, null), () => Atomics.load(wanted, 0) !== 0 || monotonicMs() >= untilMs);
     thread.objects.close();
     thread.catalogs.close();
   } catch {
@@ -101,7 +106,7 @@ function run(setup: ReaderSetup, tell: (message: ReaderMessage) => void): void {
   const { objects, catalogs } = thread;
   const taken = new Uint32Array(setup.taken);
   const { progress } = setup;
-  const engine = workerEngine(setup, thread, setup.noOpendir);
+  const engine = workerEngine(setup, thread, setup.noOpendir, setup.opens);
   const readLog = setup.readLog === null ? null : new ReadLog(setup.readLog);
   const buffer = Buffer.alloc(REQUEST_BUFFER_BYTES);
   let touchedAt = monotonicMs();

@@ -1,5 +1,4 @@
 /** What every thread of a file system server has of its own: open catalogs, open objects, and the tree over them. */
-import { Failure } from '../../error';
 import { ObjectReader } from '../../cache/object-reader';
 import { variantVariables } from '../../config/variant-variables';
 import type { RepositoryConfig } from '../../config/repository-config';
@@ -48,7 +47,6 @@ function appearance(config: RepositoryConfig): Appearance {
 
 /** `unfamiliar`: see CatalogSetOptions. */
 export function openThreadTree(setup: ThreadSetup, unfamiliar: (what: string, why: string) => void): ThreadTree {
-  if (setup.config.dataPath !== 'server') throw new Failure('UNIMPLEMENTED', `data_path = "${setup.config.dataPath}"`, { next: 'use data_path = "server"' });
   const shared = new SharedState(setup.shared);
   const objects = new ObjectReader(setup.config.cacheDir, setup.generation);
   const spill = new Spill(setup.dir);
