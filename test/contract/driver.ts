@@ -9,7 +9,9 @@ import { describeWithMounts } from '../support/test-host';
 import type { TestHost } from '../support/test-host';
 
 export interface Driver {
-  readonly name: 'kernel' | 'fuse-native';
+  readonly name: 'kernel' | 'kernel, passthrough' | 'fuse-native';
+  /** Table of the configuration file that chooses it. */
+  readonly table: string;
   readonly supports: {
     /** Names and link targets of any bytes; else those that are not UTF-8 are hidden and warned about. */
     readonly bytesNames: boolean;
@@ -25,13 +27,18 @@ export interface Driver {
 }
 
 export const DRIVERS: readonly Driver[] = [
-  { name: 'kernel', supports: { bytesNames: true, exactTimes: true, listedMagic: true, twoRevisionsAtOnce: true, survival: true } },
-  { name: 'fuse-native', supports: { bytesNames: false, exactTimes: false, listedMagic: true, twoRevisionsAtOnce: false, survival: false } },
+  { name: 'kernel', table: '[fuse]\ndriver = "kernel"\n', supports: { bytesNames: true, exactTimes: true, listedMagic: true, twoRevisionsAtOnce: true, survival: true } },
+  {
+    name: 'kernel, passthrough',
+    table: '[fuse]\ndata_path = "passthrough"\n',
+    supports: { bytesNames: true, exactTimes: true, listedMagic: true, twoRevisionsAtOnce: true, survival: true },
+  },
+  { name: 'fuse-native', table: '[fuse]\ndriver = "fuse-native"\n', supports: { bytesNames: false, exactTimes: false, listedMagic: true, twoRevisionsAtOnce: false, survival: false } },
 ];
 
 /** Why a driver cannot be tried here; undefined when it can. In a process of its own, since a library is loaded. */
 function lacking(driver: Driver): string | undefined {
-  if (driver.name === 'kernel') return undefined;
+  if (driver.name !== 'fuse-native') return undefined;
   try {
     execFileSync(process.execPath, ['-e', "require('fuse-native')"], { cwd: path.resolve(__dirname, '../..'), stdio: 'ignore', timeout: 20_000 });
     return undefined;
@@ -49,14 +56,9 @@ export function describeDrivers(name: string, body: (driver: Driver) => void): v
   }
 }
 
-/** Table of the configuration file that chooses the driver. */
-export function driverTable(driver: Driver): string {
-  return `[fuse]\ndriver = "${driver.name}"\n`;
-}
-
 /** A configuration file with nothing but the driver, and its argument for `mount`. */
 export function driverConfig(host: TestHost, driver: Driver, top = ''): readonly string[] {
-  const file = path.join(host.dir, `${driver.name}.toml`);
-  fs.writeFileSync(file, `${top}${driverTable(driver)}`);
+  const file = path.join(host.dir, 'driver.toml');
+  fs.writeFileSync(file, `${top}${driver.table}`);
   return ['--config', file];
 }

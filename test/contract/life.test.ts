@@ -8,7 +8,7 @@ import { look, lookAt } from '../support/outside';
 import { TestHost } from '../support/test-host';
 import type { Row } from '../unit/cvmfs/catalog-maker';
 import { DIRECTORY, ROOT } from '../unit/cvmfs/catalog-maker';
-import { describeDrivers, driverTable } from './driver';
+import { describeDrivers } from './driver';
 
 jest.setTimeout(120_000);
 
@@ -27,7 +27,7 @@ describeDrivers('the life of a mount', (driver) => {
   beforeEach(async () => {
     host = new TestHost();
     repository = await ForgedRepository.start(host);
-    repository.tables = driverTable(driver);
+    repository.tables = driver.table;
     repository.configure({ request_deadline: '2s' });
   });
   afterEach(async () => {

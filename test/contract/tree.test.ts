@@ -7,7 +7,7 @@ import { look, lookAt } from '../support/outside';
 import type { Look, SeenStat } from '../support/outside';
 import { TestHost } from '../support/test-host';
 import { DIRECTORY, ROOT } from '../unit/cvmfs/catalog-maker';
-import { describeDrivers, driverTable } from './driver';
+import { describeDrivers } from './driver';
 
 jest.setTimeout(120_000);
 
@@ -30,7 +30,7 @@ describeDrivers('a mounted tree', (driver) => {
   beforeAll(async () => {
     host = new TestHost();
     repository = await ForgedRepository.start(host);
-    repository.tables = driverTable(driver);
+    repository.tables = driver.table;
     repository.configure({});
     const nested = repository.catalog({ properties: { root_prefix: '/sub' }, rows: [{ path: '/sub', ...NESTED_ROOT }, repository.file('/sub/inner', 'inside\n')] });
     const linked = repository.file('/dir/one', 'linked\n', { hardlinks: (7n << 32n) | 2n });
