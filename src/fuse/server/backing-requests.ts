@@ -8,8 +8,8 @@ import type { Backing } from './open-files';
 
 /** The keeper's call comes back after this long without anything to do. */
 const PATIENCE_MS = 10_000;
-/** A reader that opens a file waits this long for the keeper at most. */
-const ANSWER_MS = 2_000;
+/** A reader that opens a file waits this long for the keeper at most; the next one does not wait until the keeper comes again. */
+const ANSWER_MS = 500;
 /** In one answer; the rest waits for the next call. */
 export const REQUESTS_MAX = 256;
 
@@ -42,7 +42,11 @@ export class BackingRequests implements Backing {
   open(object: string): Promise<number | null> {
     if (this.#wake === null && this.#now() > this.#keeperUntilMs) return Promise.resolve(null);
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#answer(object, null), ANSWER_MS);
+      const timer = setTimeout(() => {
+        this.#wake = null;
+        this.#keeperUntilMs = 0;
+        this.#answer(object, null);
+      }, ANSWER_MS);
       this.#asked.set(object, { resolve, timer });
       this.#toOpen.add(object);
       this.#wake?.();
