@@ -125,8 +125,9 @@ export class Spare {
     void spare.ended.then(() => {
       if (this.#process !== spare) return;
       this.#process = null;
+      // One that was warm died of something else than its own start, such as a signal: the next is not to wait for that.
+      this.#failures = this.#ready || Date.now() - since > STABLE_MS ? 0 : this.#failures + 1;
       this.#ready = false;
-      this.#failures = Date.now() - since > STABLE_MS ? 0 : this.#failures + 1;
       if (this.#wanted === null) return;
       log.warn('the spare ended; another is started', { pid: spare.identity.pid, failures: this.#failures });
       this.want(this.#wanted.uid, this.#wanted.gid);
