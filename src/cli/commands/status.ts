@@ -12,12 +12,16 @@ import { keeperList } from '../mounted-repositories';
 import { print, table } from '../output';
 import type { CommonOptions } from '../common-options';
 import { findService } from '../service-client';
+import { unservedText } from '../unserved';
 
 const STATUS_TIMEOUT_MS = 5_000;
 const serverStatus = z.object({ revision: z.number(), rootHash: z.string(), offline: z.boolean(), warnings: z.array(z.string()), ioErrors: z.number() }).loose();
 
 async function mountStatus(info: MountInfo, { keeperPid, sparePid }: KeeperList): Promise<{ mount: object; warnings: string[] }> {
-  const base = { repository: info.repository, mountpoint: info.mountpoint, server_pid: info.serverPid, keeper_pid: keeperPid, spare_pid: sparePid };
+  const base = { repository: info.repository, mountpoint: info.mountpoint, server_pid: info.serverPid, keeper_pid: keeperPid, spare_pid: sparePid, server_death: info.serverDeath };
+  // Another process may listen already, and has nothing to say before it serves.
+  const nobody = unservedText(info);
+  if (nobody !== null) return { mount: { ...base, revision: null, root_hash: null }, warnings: [nobody] };
   const client = new MountedClient(info);
   try {
     const status = serverStatus.parse(await client.raw('status', {}, STATUS_TIMEOUT_MS));
@@ -70,7 +74,7 @@ export async function status(_args: readonly unknown[], given: Record<string, un
   const options = given as CommonOptions;
   const config = configuration(options);
   const [list, { service, warnings: said }] = await Promise.all([keeperList(config.runDir), serviceStatus(config)]);
-  const found = await Promise.all((list?.mounts ?? []).map((info) => mountStatus(info, list!)));
+  const found = await Promise.all((list?.mounts ?? []).map(async (info) => ({ info, ...(await mountStatus(info, list!)) })));
   const warnings = [...found.flatMap((one) => one.warnings), ...(list?.warnings ?? [])];
   for (const dead of list?.dead ?? []) warnings.push(`${dead.repository} at ${dead.mountpoint} is dead: ${dead.reason}`);
   const known = new Set([...(list?.mounts ?? []), ...(list?.dead ?? [])].map((mount) => mount.mountpoint));
@@ -80,9 +84,11 @@ export async function status(_args: readonly unknown[], given: Record<string, un
   }
   // The service knows its own configuration better than this command does.
   const all = [...new Set([...warnings, ...(service === null ? configurationWarnings(config) : []), ...said])];
-  const rows = found.map(({ mount }) => {
-    const { repository, mountpoint, revision, server_pid: pid } = mount as { repository: string; mountpoint: string; revision: number | null; server_pid: number | null };
-    return [repository, mountpoint, `revision ${revision ?? '?'}`, `server ${pid ?? 'is being started'}`];
+  const rows = found.map(({ info, mount }) => {
+    const { revision } = mount as { revision: number | null };
+    const { repository, mountpoint, serverPid, serverDeath } = info;
+    const server = unservedText(info) === null ? `server ${serverPid ?? 'is being started'}` : 'nobody serves it';
+    return [repository, mountpoint, `revision ${revision ?? '?'}`, serverDeath === 'fails' ? `${server}; its death fails the reads that it has in hand` : server];
   });
   const text = [
     rows.length === 0 ? 'nothing is mounted\n' : table(rows),

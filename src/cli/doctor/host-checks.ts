@@ -25,7 +25,7 @@ export function kernelCheck(release = os.release()): Check {
     run(report) {
       const version = kernel(release);
       if (atLeast(version, [6, 9])) report.ok(`${release}: no read fails when processes of ours die`);
-      else if (atLeast(version, [4, 20])) report.warning(`${release}: reads that a file system server has taken may fail or hang when it dies; all others go on`, 'use Linux 6.9 or later for mounts that survive without a failed read');
+      else if (atLeast(version, [4, 20])) report.warning(`${release}: reads that a file system server has in hand when it dies fail with ECONNABORTED; all others go on`, 'use Linux 6.9 or later for mounts that survive without a failed read');
       else report.problem(`${release} is too old for the mounts`, 'use Linux 4.20 or later, best 6.9 or later');
     },
   };
@@ -40,7 +40,7 @@ export function resendCheck(runDir: string): Check {
       const agreed = readRecords(runDir, () => undefined).flatMap(({ negotiated }) => (negotiated === null ? [] : [negotiated.resend]));
       if (agreed.length === 0) report.ok('nothing is mounted that would have asked the kernel whether it repeats requests (FUSE_NOTIFY_RESEND)');
       else if (agreed.every((one) => one)) report.ok('the kernel repeats the requests of a dead server (FUSE_NOTIFY_RESEND)');
-      else report.warning('the kernel does not repeat the requests of a dead server: reads in flight may fail', 'use Linux 6.9 or later');
+      else report.warning('the kernel does not repeat the requests of a dead server: reads that it had in hand fail with ECONNABORTED, all others go on', 'use Linux 6.9 or later');
     },
   };
 }

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import type { KeeperList } from '../../fuse/keeper/keeper';
+import { unservedText } from '../unserved';
 import type { Check } from './finding';
 
 const SYSTEMCTL_MS = 5_000;
@@ -32,7 +33,11 @@ export function keeperCheck({ root, keeper, keeperFailure, records }: Running): 
       report.ok(`process ${keeperPid} keeps ${mounts.length} mounts`);
       if (sparePid !== null) report.ok(`process ${sparePid} is the warm spare`);
       else if (mounts.length > 0) report.warning('no spare is ready: the next takeover is slower', 'if it stays so, see spare.log in run_dir');
-      for (const { mountpoint, serverPid, repository } of mounts) if (serverPid === null) report.warning(`the file system server of ${repository} is being started`, 'see server.log in the folder of the mount if it stays so', mountpoint);
+      for (const mount of mounts) {
+        const nobody = unservedText(mount);
+        if (nobody !== null) report.problem(nobody, `see server.log in ${mount.dir}`);
+        else if (mount.serverPid === null) report.warning(`the file system server of ${mount.repository} is being started`, 'see server.log in the folder of the mount if it stays so', mount.mountpoint);
+      }
       for (const { mountpoint, repository, reason } of dead) report.problem(`the mount of ${repository} is dead: ${reason}`, `run: mesos-cvmfs umount ${mountpoint}`, mountpoint);
       for (const warning of warnings) report.warning(warning, null);
     },

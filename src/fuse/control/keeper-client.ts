@@ -22,6 +22,8 @@ const mountInfo = z.object({
   device: z.string(),
   dir: z.string(),
   serverPid: z.number().nullable(),
+  unserved: z.object({ sinceMs: z.number(), failure: z.string().nullable() }).nullable().default(null),
+  serverDeath: z.enum(['waits', 'fails', 'ends']).default('waits'),
   inodeBits: z.number(),
   cacheDir: z.string(),
 });

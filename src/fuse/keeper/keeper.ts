@@ -24,7 +24,7 @@ import { holdsLock } from './adopted-server';
 import { copyDescriptor, findServer } from './adoption';
 import { killProcess } from './kill-process';
 import { KeptMount, takeBack } from './kept-mount';
-import type { Ending, KeeperWorld } from './kept-mount';
+import type { Ending, KeeperWorld, Unserved } from './kept-mount';
 import { NativeMount } from '../native-driver/native-mount';
 import { makeKeeperDirs, mountDir, removeMountDir } from './mount-dir';
 import { readRecords, removeRecord } from './mount-record';
@@ -51,6 +51,10 @@ export interface MountInfo {
   /** The server's own folder, with its control socket. */
   readonly dir: string;
   readonly serverPid: number | null;
+  /** Set while nobody serves it. */
+  readonly unserved: Unserved | null;
+  /** What the death of its server means to readers: `waits` no error, `fails` requests in hand fail, `ends` the mount ends. */
+  readonly serverDeath: 'waits' | 'fails' | 'ends';
   readonly inodeBits: number;
   readonly cacheDir: string;
 }
@@ -93,8 +97,10 @@ function checked<T>(shape: z.ZodType<T>, params: unknown): T {
 type OneMount = KeptMount | NativeMount;
 
 function info(mount: OneMount): MountInfo {
-  const { id, mountpoint, device, config } = mount.record;
-  return { id, repository: config.fqrn, mountpoint, device, dir: mount.dir, serverPid: mount.serverPid, inodeBits: config.inodeBits, cacheDir: config.cacheDir };
+  const { id, mountpoint, device, config, negotiated } = mount.record;
+  const kept = mount instanceof KeptMount;
+  const serverDeath = !kept ? 'ends' : negotiated?.resend === true ? 'waits' : 'fails';
+  return { id, repository: config.fqrn, mountpoint, device, dir: mount.dir, serverPid: mount.serverPid, unserved: kept ? mount.unserved : null, serverDeath, inodeBits: config.inodeBits, cacheDir: config.cacheDir };
 }
 
 /** Takes the one lock of a `run_dir`; null when another keeper holds it. It is given back by the end of the process. */

@@ -9,13 +9,14 @@
 import * as crypto from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { Failure } from '../../error';
 import type { Logger } from '../../log/logger';
 import { MS_NODEV, MS_NOSUID, MS_RDONLY } from '../../native/libc';
 import type { Libc } from '../../native/libc';
 import type { ProcessWatch } from '../../native/process-watch';
 import type { RepositoryConfig } from '../../config/repository-config';
 import { negotiate } from '../kernel/init';
-import { MAX_READ_BYTES, REQUEST_BUFFER_BYTES } from '../kernel/protocol';
+import { MAX_READ_BYTES, REQUEST_BUFFER_BYTES, resendNotification } from '../kernel/protocol';
 import { DEVICES_MAX } from '../server/envelope';
 import type { Announced } from '../server/envelope';
 import { isAlive } from '../process-identity';
@@ -77,12 +78,20 @@ export interface Ending {
   readonly aborted: boolean;
 }
 
+/** A mount that nobody serves at the moment: its readers wait. */
+export interface Unserved {
+  readonly sinceMs: number;
+  /** Why the last server did not start; null before one has tried. */
+  readonly failure: string | null;
+}
+
 export class KeptMount {
   readonly #world: KeeperWorld;
   #record: MountRecord;
   #fuseFd: number;
   #server: ServerProcess | null = null;
   #restarts = 0;
+  #unserved: Unserved | null = null;
   #over = false;
   readonly #whenOver: (ending: Ending) => void;
   /** Ends when the mount is gone and nothing of it is left. */
@@ -103,6 +112,11 @@ export class KeptMount {
 
   get serverPid(): number | null {
     return this.#server?.identity.pid ?? null;
+  }
+
+  /** Null while a server reads its requests, as far as the keeper knows. */
+  get unserved(): Unserved | null {
+    return this.#unserved;
   }
 
   get dir(): string {
@@ -154,7 +168,10 @@ export class KeptMount {
 
   /** Starts a server for an adopted mount that has none; for the time when every mount is known to the spare. */
   resume(): void {
-    if (this.#server === null) void this.#restart();
+    if (this.#server !== null) return;
+    this.#unserved = { sinceMs: Date.now(), failure: null };
+    this.#handBack();
+    void this.#restart();
   }
 
   /** Gives a standby what it needs to serve this mount. */
@@ -276,10 +293,12 @@ export class KeptMount {
     }
     try {
       await standby.become(id, true, READY_TIMEOUT_MS, () => this.#noteServer(standby));
+      this.#unserved = null;
       pings.watch(id, standby);
       this.#tellSpare();
     } catch (error) {
       log.error('file system server did not start', { repository: this.#record.config.fqrn, error });
+      this.#noteFailure(error);
       // One that is not ready and does not end would keep the next one from being started.
       if (this.#server === standby) killProcess(standby.identity.pid);
     }
@@ -294,6 +313,10 @@ export class KeptMount {
     }
   }
 
+  #noteFailure(error: unknown): void {
+    this.#unserved = { sinceMs: this.#unserved?.sinceMs ?? Date.now(), failure: Failure.from(error).message };
+  }
+
   #watch(server: ServerProcess): void {
     this.#server = server;
     const since = Date.now();
@@ -303,10 +326,26 @@ export class KeptMount {
       if (this.#over || this.#record.phase === 'mounting') return;
       if (gone) this.#finish();
       else {
+        this.#unserved ??= { sinceMs: Date.now(), failure: null };
+        this.#handBack();
         if (Date.now() - since > STABLE_MS) this.#restarts = 0;
         void this.#restart();
       }
     });
+  }
+
+  /**
+   * The requests that a dead server had taken become requests that nobody has read. Its successor does the same, but the
+   * processes behind them can be killed only from then on, and the successor may be long in coming.
+   */
+  #handBack(): void {
+    if (this.#record.negotiated?.resend !== true) return;
+    try {
+      fs.writeSync(this.#fuseFd, resendNotification());
+    } catch (error) {
+      // Unmounted in this moment.
+      this.#world.log.debug('requests were not handed back', { error });
+    }
   }
 
   async #restart(): Promise<void> {
@@ -327,6 +366,7 @@ export class KeptMount {
       await served;
     } catch (error) {
       log.error('no file system server could be started', { repository: config.fqrn, error });
+      this.#noteFailure(error);
       void this.#restart();
     } finally {
       spare.again();
