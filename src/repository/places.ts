@@ -105,7 +105,8 @@ export class PlaceList {
 
   /** Cuts off a torn last line and tells all threads how much of the list there is. For the holder of the file's lock. */
   static recover(fd: number, shared: SharedState): void {
-    const bytes = fs.readFileSync(fd);
+    const bytes = Buffer.alloc(fs.fstatSync(fd).size);
+    for (let at = 0, got = -1; at < bytes.length && got !== 0; at += got) got = fs.readSync(fd, bytes, at, bytes.length - at, at);
     const complete = bytes.lastIndexOf(0x0a) + 1;
     if (complete < bytes.length) fs.ftruncateSync(fd, complete);
     shared.placeBytes = complete;

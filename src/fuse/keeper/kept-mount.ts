@@ -45,7 +45,7 @@ const RESTART_DELAY_MS = 10;
 const RESTART_DELAY_GROWTH = 1.3;
 const RESTART_DELAY_MAX_MS = 5_000;
 /** A server that lived this long died of something new: the next start does not wait. */
-const STABLE_MS = 10_000;
+const STABLE_MS = 2_000;
 /** A spare that is warm and does not answer within this is no help. */
 const SPARE_ANSWER_MS = 1_000;
 /** Time a first server has to fetch what a mount needs. */

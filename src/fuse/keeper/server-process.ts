@@ -98,7 +98,7 @@ export class StandbyProcess implements ServerProcess {
 
   /** SYSTEM when there is no process to be had. */
   static start(options: StandbyOptions): StandbyProcess {
-    const child = spawn(process.execPath, [...NODE_OPTIONS, path.resolve(__dirname, '../server/main.js'), options.runDir], {
+    const child = spawn(process.execPath, [...NODE_OPTIONS, path.resolve(__dirname, '../server/start.js'), options.runDir], {
       // A session of its own: a signal to the keeper's group, or its death, does not reach it.
       detached: true,
       cwd: '/',

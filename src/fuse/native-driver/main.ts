@@ -85,7 +85,7 @@ async function main(uid: number, gid: number): Promise<void> {
   const descriptor = fuseDescriptors()[0];
   become(uid, gid);
 
-  const server = await FileSystemServer.open(envelope, { log, die: fatal, sayGone: () => report({ gone: true }), version: VERSION, trimMemory: () => libc().trimMemory(), readers: new ReaderPool(fatal), devices: () => [], openCache: ({ cacheDir, cacheLimitBytes }) => ObjectCache.open({ dir: cacheDir, limitBytes: cacheLimitBytes }, { log }) });
+  const server = await FileSystemServer.open(envelope, { log, fuseFd: -1, indexFd: INDEX_FD, die: fatal, sayGone: () => report({ gone: true }), version: VERSION, trimMemory: () => libc().trimMemory(), readers: new ReaderPool(fatal), devices: () => [], openCache: ({ cacheDir, cacheLimitBytes }) => ObjectCache.open({ dir: cacheDir, limitBytes: cacheLimitBytes }, { log }) });
   const files = server.serveDriver({ warnings: () => driver.warnings() });
   await listenControl({ path: controlPath(envelope.dir), methods: controlMethods(server, server.cache), allowedUids: [0, process.getuid!()], peerCredentials: libc().peerCredentials, log });
   serve({

@@ -34,7 +34,7 @@ import { CatalogRepair } from './catalog-repair';
 import type { FileSystem } from '../file-system';
 import { Engine } from './engine';
 import type { Envelope, Progress } from './envelope';
-import { FUSE_FD, INDEX_FD, serveShape } from './envelope';
+import { serveShape } from './envelope';
 import { MagicXattrs, statfsReply } from './magic-xattrs';
 import { mountFacts } from './mount-facts';
 import type { FactsWorld } from './mount-facts';
@@ -66,6 +66,10 @@ const REFETCH_MAX = 3;
 
 export interface ServerWorld {
   readonly log: Logger;
+  /** /dev/fuse of the mount. */
+  readonly fuseFd: number;
+  /** The mount's index list, locked. */
+  readonly indexFd: number;
   /** Ends the process at once. */
   readonly die: (why: string) => never;
   /** Tells the keeper that the kernel has given the mount up. */
@@ -73,7 +77,7 @@ export interface ServerWorld {
   readonly version: string;
   /** Gives memory that is free back to the host. */
   readonly trimMemory: () => void;
-  readonly readers: ReaderPool;
+  readonly readers: Pick<ReaderPool, 'read' | 'progress' | 'taken'>;
   /** The descriptors to read the mount's requests from (request-devices.ts). */
   readonly devices: (negotiated: Negotiated) => readonly number[];
   /** Opens a cache, or answers one that this process has open already. */
@@ -103,6 +107,7 @@ export class FileSystemServer {
   #engine: Engine | null = null;
   #openFiles: OpenFiles | null = null;
   #serving = false;
+  readonly #timers: NodeJS.Timeout[] = [];
   #driverWarnings: () => readonly string[] = () => [];
 
   private constructor(envelope: Envelope, world: ServerWorld, cache: ObjectCache, transfer: Transfer, thread: ThreadTree) {
@@ -128,7 +133,8 @@ export class FileSystemServer {
       now: () => new Date(),
       log,
       switched: () => this.#invalidateRoot(),
-      pin: (need) => void this.#pinRoot(need),
+      // A write to the cache's index, for which no reader should wait.
+      pin: (need) => void setImmediate(() => void this.#pinRoot(need)),
     });
     this.walker = new Walker({ catalogs, store: this.store, fqrn: config.fqrn });
     this.views = new Views({ fqrn: config.fqrn, walker: this.walker, store: this.store, catalogs, places, cache, log });
@@ -168,8 +174,8 @@ export class FileSystemServer {
       { clock: systemClock(), random: Math.random, log: (level, message, fields) => world.log[level](message, fields) },
     );
     const shared = new SharedState();
-    PlaceList.recover(INDEX_FD, shared);
-    const thread = openThreadTree({ config, generation: cache.generation, indexFd: INDEX_FD, shared: shared.buffer, dir: envelope.dir }, (what, why) => warnUnfamiliar(world.log, what, why));
+    PlaceList.recover(world.indexFd, shared);
+    const thread = openThreadTree({ config, generation: cache.generation, indexFd: world.indexFd, shared: shared.buffer, dir: envelope.dir }, (what, why) => warnUnfamiliar(world.log, what, why));
     thread.spill.clear();
     const server = new FileSystemServer(envelope, world, cache, transfer, thread);
     await server.live.start(thread.places.all().filter((place) => place.space.startsWith('live@') && place.mountPath.length === 0).pop());
@@ -187,14 +193,15 @@ export class FileSystemServer {
     const openTable = this.#openFiles?.table ?? null;
     const opener: Opener = { open: (node, unique) => this.#open(node, unique), release: (node, unique) => this.#openFiles?.release(node, unique) };
     this.#engine = new Engine({ ...this.#files(), now: monotonicMs, noOpendir, openTable, opener });
-    if (resend) fs.writeSync(FUSE_FD, resendNotification());
+    const { fuseFd, indexFd } = this.#world;
+    if (resend) fs.writeSync(fuseFd, resendNotification());
     const { readers } = this.#config;
     this.#world.readers.read(
       readers,
       {
         config: this.#config,
         generation: this.#cache.generation,
-        indexFd: INDEX_FD,
+        indexFd,
         shared: this.#thread.shared.buffer,
         dir: this.#envelope.dir,
         noOpendir,
@@ -216,9 +223,18 @@ export class FileSystemServer {
   }
 
   #beginUpkeep(): void {
-    setInterval(() => void this.#upkeep.run(), UPKEEP_MS).unref();
+    this.#timers.push(setInterval(() => void this.#upkeep.run(), UPKEEP_MS).unref());
     // malloc keeps what start-up and bursts needed: some 20 MiB a server.
-    setInterval(() => this.#world.trimMemory(), TRIM_MS).unref();
+    this.#timers.push(setInterval(() => this.#world.trimMemory(), TRIM_MS).unref());
+  }
+
+  /** For a rehearsal alone, which has no readers: gives everything back but the cache. */
+  async close(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.live.stop();
+    this.#thread.objects.close();
+    this.#thread.catalogs.close();
+    await this.#transfer.close();
   }
 
   /** The file system as the main thread sees it. */
@@ -368,7 +384,7 @@ export class FileSystemServer {
   #invalidateRoot(): void {
     if (!this.#serving) return;
     try {
-      fs.writeSync(FUSE_FD, invalidateRootNotification());
+      fs.writeSync(this.#world.fuseFd, invalidateRootNotification());
     } catch (error) {
       // ENOENT: the kernel has nothing of the root to drop.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#world.log.warn('the kernel did not take a notification', { error });

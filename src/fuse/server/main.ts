@@ -1,6 +1,6 @@
 /**
- * The process of a file system server, from its beginning as a standby: `node main.js <run_dir>` with the descriptors of
- * envelope.ts. It opens nothing by path but its cache, its mount's folder, `<run_dir>/spare` and its code.
+ * The main thread of a file system server's process, from its beginning as a standby (start.ts). It opens nothing by path
+ * but its cache, its mount's folder, `<run_dir>/spare` and its code.
  */
 import '../../config/english-only';
 import * as fs from 'node:fs';
@@ -24,7 +24,8 @@ import { controlMethods } from './control-methods';
 import { becomeShape, CHANNEL_FD, FUSE_FD, INDEX_FD, readEnvelope } from './envelope';
 import { FileSystemServer } from './file-system-server';
 import { writeHolder } from './holder';
-import { ReaderPool } from './reader-pool';
+import { rehearseMain } from './main-rehearsal';
+import type { ReaderPool } from './reader-pool';
 import { makeRehearsal } from './rehearsal';
 import { requestDevices } from './request-devices';
 import { openOwn, Standby } from './standby';
@@ -34,6 +35,8 @@ import type { HeldMount } from './standby';
 const LOCK_WAIT_MS = 10_000;
 const LOCK_POLL_MS = 2;
 const REHEARSAL_MS = 1_000;
+/** More than the made-up objects take. */
+const REHEARSAL_CACHE_BYTES = 16 << 20;
 /** Caches that a standby opens before it knows which mount it will serve; one host has one or two. */
 const PREPARED_CACHES_MAX = 2;
 
@@ -92,10 +95,10 @@ class Caches {
   }
 }
 
-function main(): void {
+/** `readers` have been started; what is wrong with them is `whenFatal`'s to hear. */
+export function runServer(runDir: string, readers: ReaderPool, whenFatal: (fatal: (why: string) => never) => void): void {
   assertHost();
   libc().setNoNewPrivileges();
-  const runDir = process.argv[2]!;
   const fields: { process: string; pid: number; repository?: string } = { process: 'spare', pid: process.pid };
   // Descriptor 2 becomes the log of the mount that is served.
   const log = createDescriptorLogger(2, { fileMaxBytes: RUN_LOG_MAX_BYTES, fields });
@@ -108,17 +111,20 @@ function main(): void {
   // A mount is taken down by unmounting it, not by asking its server to go: it would only be started again.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => die());
 
-  const readers = new ReaderPool(fatal);
+  whenFatal(fatal);
   const caches = new Caches(log);
   const watch = createProcessWatch();
   const standby = new Standby({ libc: libc(), sockets: descriptorSocket(), log, prepare: ({ cacheDir, cacheLimitBytes }) => warm && caches.prepare(cacheDir, cacheLimitBytes) });
   let warm = false;
   let orphan = false;
+  let wanted = false;
   let server: FileSystemServer | null = null;
 
   async function become(mount: HeldMount, resend: boolean): Promise<void> {
     const { announced } = mount;
+    wanted = true;
     const begun = performance.now();
+    const cpu = process.cpuUsage();
     await lockIndex(mount.indexFd);
     const locked = performance.now();
     const logFd = openOwn(path.join(announced.dir, 'server.log'), fs.constants.O_WRONLY | fs.constants.O_APPEND);
@@ -130,6 +136,8 @@ function main(): void {
     writeHolder(announced.dir, 'server', { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd: FUSE_FD });
     const opened = await FileSystemServer.open(readEnvelope(mount.envelopeFd), {
       log,
+      fuseFd: FUSE_FD,
+      indexFd: INDEX_FD,
       die: fatal,
       sayGone: () => channel.say('gone'),
       version: VERSION,
@@ -138,14 +146,24 @@ function main(): void {
       devices: (negotiated) => requestDevices(libc(), negotiated, FUSE_FD, standby.takeDevices()),
       openCache: ({ cacheDir, cacheLimitBytes }: RepositoryConfig) => caches.open(cacheDir, cacheLimitBytes),
     });
-    for (const fd of [mount.fuseFd, mount.indexFd, mount.envelopeFd]) fs.closeSync(fd);
-    server = opened;
     if (announced.negotiated !== null) opened.serve({ negotiated: announced.negotiated, resend: resend && announced.negotiated.resend });
+    server = opened;
     const ready = performance.now();
+    const { user, system } = process.cpuUsage(cpu);
+    for (const fd of [mount.fuseFd, mount.indexFd, mount.envelopeFd]) fs.closeSync(fd);
     await listenControl({ path: controlPath(announced.dir), methods: controlMethods(opened, opened.cache), allowedUids: [0, process.getuid!()], peerCredentials: libc().peerCredentials, log });
-    log.info(resend ? 'the mount was taken over' : 'the mount is opened', { lockMs: Math.round(locked - begun), openMs: Math.round(ready - locked) });
+    log.info(resend ? 'the mount was taken over' : 'the mount is opened', { lockMs: Math.round(locked - begun), openMs: Math.round(ready - locked), cpuMs: Math.round((user + system) / 1000), upMs: Math.round(begun) });
     // Without a keeper nobody else may hold the other mounts.
     if (!orphan) standby.release();
+  }
+
+  async function rehearse(): Promise<void> {
+    const dir = path.join(runDir, 'spare');
+    const cache = await ObjectCache.open({ dir, limitBytes: REHEARSAL_CACHE_BYTES }, { log });
+    const setup = makeRehearsal(dir, cache.generation);
+    await Promise.all([readers.rehearse({ ...setup, ms: REHEARSAL_MS }), rehearseMain({ log, version: VERSION, setup, cache, wanted: () => wanted })]);
+    const { user, system } = process.cpuUsage();
+    log.info('this spare is warm', { upMs: Math.round(performance.now()), cpuMs: Math.round((user + system) / 1000) });
   }
 
   const channel = new Channel(new Socket({ fd: CHANNEL_FD, readable: true, writable: true }), {
@@ -158,11 +176,11 @@ function main(): void {
       warm: async () => {
         warm = true;
         try {
-          await readers.rehearse({ ...makeRehearsal(path.join(runDir, 'spare')), ms: REHEARSAL_MS });
+          await rehearse();
         } catch (error) {
           log.warn('this spare is not warmed up', { error });
         }
-        if (server === null) trimMemory();
+        if (!wanted) trimMemory();
       },
       become: (params) => {
         const { id, resend } = becomeShape.parse(params);
@@ -180,5 +198,3 @@ function main(): void {
     return standby.guard(watch, (mount) => become(mount, true), die);
   });
 }
-
-main();

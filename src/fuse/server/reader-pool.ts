@@ -5,7 +5,7 @@
 import * as path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Progress } from './envelope';
-import type { ReaderMessage, ReaderSetup, Rehearsal, WorkerStart } from './reader-worker';
+import type { ReaderMessage, ReaderSetup, Rehearsal, WorkerStart, WorkerTask } from './reader-worker';
 
 /** Workers of a standby that does not know yet which mount it will serve; `fuse.max_readers` has this default. */
 export const STANDBY_READERS = 2;
@@ -14,9 +14,14 @@ const OPCODES = 64;
 
 export type ReaderWork = Omit<ReaderSetup, 'device' | 'taken' | 'progress'>;
 
+interface PooledWorker {
+  readonly worker: Worker;
+  readonly rehearsed: Promise<void>;
+}
+
 export class ReaderPool {
   readonly #die: (why: string) => never;
-  readonly #workers: Array<{ readonly worker: Worker; readonly rehearsed: Promise<void> }> = [];
+  readonly #workers: PooledWorker[] = [];
   /** Requests taken from the kernel, by opcode, of all workers. */
   readonly taken = new SharedArrayBuffer(OPCODES * 4);
   /** Two numbers a worker, as in `Progress`. */
@@ -29,25 +34,34 @@ export class ReaderPool {
     this.#die = die;
   }
 
-  /** Starts workers that rehearse; resolves when they have done so. */
+  /** Starts workers, which load their code while the main thread loads its own. */
+  start(): void {
+    while (this.#workers.length < STANDBY_READERS) this.#start();
+  }
+
+  /** Has the workers rehearse; resolves when they have done so. */
   async rehearse(rehearsal: Rehearsal): Promise<void> {
-    while (this.#workers.length < STANDBY_READERS) this.#start(rehearsal);
+    for (const { worker } of this.#workers) worker.postMessage({ kind: 'rehearse', rehearsal } satisfies WorkerTask);
     await Promise.all(this.#workers.map((one) => one.rehearsed));
   }
 
   /** Sets `count` workers to work; when there are fewer devices they share them. */
   read(count: number, work: ReaderWork, devices: readonly number[], heard: (message: ReaderMessage) => void): void {
     Atomics.store(new Int32Array(this.#wanted), 0, 1);
-    while (this.#workers.length < count) this.#start(null);
-    for (const { worker } of this.#workers.splice(count)) {
+    const begin = ({ worker }: PooledWorker, i: number): void => {
+      worker.on('message', heard);
+      const setup: ReaderSetup = { ...work, device: devices[i % devices.length]!, taken: this.taken, progress: new Int32Array(this.#progress, i * 8, 2) };
+      worker.postMessage({ kind: 'read', setup } satisfies WorkerTask);
+    };
+    const tooMany = this.#workers.splice(count);
+    this.#reading = count;
+    this.#workers.forEach(begin);
+    // Those that are there read already.
+    while (this.#workers.length < count) begin(this.#start(), this.#workers.length - 1);
+    for (const { worker } of tooMany) {
       worker.removeAllListeners();
       void worker.terminate();
     }
-    this.#reading = count;
-    this.#workers.forEach(({ worker }, i) => {
-      worker.on('message', heard);
-      worker.postMessage({ ...work, device: devices[i % devices.length]!, taken: this.taken, progress: new Int32Array(this.#progress, i * 8, 2) } satisfies ReaderSetup);
-    });
   }
 
   progress(): Progress {
@@ -55,12 +69,14 @@ export class ReaderPool {
     return { workers: Array.from({ length: this.#reading }, (_, i) => [Atomics.load(numbers, 2 * i), Atomics.load(numbers, 2 * i + 1)]) };
   }
 
-  #start(rehearsal: Rehearsal | null): void {
-    const start: WorkerStart = { rehearsal, wanted: this.#wanted };
+  #start(): PooledWorker {
+    const start: WorkerStart = { wanted: this.#wanted };
     const worker = new Worker(path.join(__dirname, 'reader-worker.js'), { workerData: start, name: `reader ${this.#workers.length}`, resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 96 } });
     worker.on('error', (error) => this.#die(`reader worker: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`));
     worker.on('exit', () => this.#die('a reader worker ended'));
     const rehearsed = new Promise<void>((resolve) => worker.on('message', (message: ReaderMessage) => void (message.kind === 'rehearsed' && resolve())));
-    this.#workers.push({ worker, rehearsed });
+    const pooled = { worker, rehearsed };
+    this.#workers.push(pooled);
+    return pooled;
   }
 }

@@ -24,10 +24,12 @@ import { warmUp } from './warm-up';
 
 /** What a worker is started with. */
 export interface WorkerStart {
-  readonly rehearsal: Rehearsal | null;
   /** One number: not 0 when the rehearsal is to end because somebody waits. */
   readonly wanted: SharedArrayBuffer;
 }
+
+/** What a worker is told: to rehearse, at most once, and then to read. */
+export type WorkerTask = { readonly kind: 'rehearse'; readonly rehearsal: Rehearsal } | { readonly kind: 'read'; readonly setup: ReaderSetup };
 
 /** A made-up mount (rehearsal.ts), and for how long it is read. */
 export interface Rehearsal extends ThreadSetup {
@@ -183,8 +185,10 @@ function tryWriteError(device: number, engine: Engine, request: Buffer): void {
 
 const port = parentPort;
 if (port !== null) {
-  const { rehearsal, wanted } = workerData as WorkerStart;
-  if (rehearsal !== null) rehearse(rehearsal, new Int32Array(wanted));
-  port.postMessage({ kind: 'rehearsed' } satisfies ReaderMessage);
-  port.once('message', (setup: ReaderSetup) => run(setup, (message) => port.postMessage(message)));
+  const { wanted } = workerData as WorkerStart;
+  port.on('message', (task: WorkerTask) => {
+    if (task.kind === 'read') return run(task.setup, (message) => port.postMessage(message));
+    rehearse(task.rehearsal, new Int32Array(wanted));
+    port.postMessage({ kind: 'rehearsed' } satisfies ReaderMessage);
+  });
 }

@@ -20,13 +20,11 @@ import { monotonicMs, SharedState } from '../../repository/shared-state';
 import type { ThreadSetup } from './thread-tree';
 
 /** Grows when the made-up content changes: another version may have left its own. */
-const CONTENT_VERSION = 1;
+const CONTENT_VERSION = 2;
 const FOLDERS = 12;
 /** Some are longer than a page of the kernel's listing, some are not. */
 const FILES = [5, 40, 150];
 const OBJECT_BYTES = 24 * 1024;
-/** Any number that a cache may have as its generation. */
-const GENERATION = 1;
 const LIFETIME_MS = 3_600_000;
 const EMPTY = Buffer.alloc(0);
 
@@ -70,12 +68,12 @@ function madeCatalog(object: ContentHash): Buffer {
 const sha1 = (bytes: Buffer): ContentHash => ({ algorithm: 'sha1', digest: crypto.createHash('sha1').update(bytes).digest() });
 
 /** Puts an object where readers look for it; complete under its name, or not there. */
-function store(dir: string, name: string, bytes: Buffer): void {
+function store(dir: string, generation: number, name: string, bytes: Buffer): void {
   const file = objectFile(dir, name);
   fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   const temp = `${file}.${process.pid}`;
   fs.writeFileSync(temp, bytes, { mode: 0o600 });
-  fs.utimesSync(temp, GENERATION, GENERATION);
+  fs.utimesSync(temp, generation, generation);
   fs.renameSync(temp, file);
 }
 
@@ -89,9 +87,12 @@ function madeConfig(dir: string): RepositoryConfig {
   });
 }
 
-/** Makes the mount in `dir`, which is this process' user's; throws when that cannot be written. The list of places has no name. */
-export function makeRehearsal(dir: string): ThreadSetup {
-  const marker = path.join(dir, `catalog-${CONTENT_VERSION}`);
+/**
+ * Makes the mount in `dir`, which is this process' user's, and where a cache of this generation is open; throws when that
+ * cannot be written. The list of places has no name.
+ */
+export function makeRehearsal(dir: string, generation: number): ThreadSetup {
+  const marker = path.join(dir, `catalog-${CONTENT_VERSION}-${generation}`);
   const content = Buffer.alloc(OBJECT_BYTES, 'rehearsal\n');
   const object = sha1(content);
   let catalog: ContentHash;
@@ -99,8 +100,8 @@ export function makeRehearsal(dir: string): ThreadSetup {
   else {
     const bytes = madeCatalog(object);
     catalog = sha1(bytes);
-    store(dir, objectName({ hash: object, compression: 'none' }), content);
-    store(dir, objectName(catalogNeed(catalog, null, EMPTY)), bytes);
+    store(dir, generation, objectName({ hash: object, compression: 'none' }), content);
+    store(dir, generation, objectName(catalogNeed(catalog, null, EMPTY)), bytes);
     fs.writeFileSync(marker, catalog.digest.toString('hex'), { mode: 0o600 });
   }
   const list = path.join(dir, `index.${process.pid}`);
@@ -109,5 +110,5 @@ export function makeRehearsal(dir: string): ThreadSetup {
   const shared = new SharedState();
   const root = new PlaceList(indexFd, shared, 64).ensure(`live@${formatHash(catalog)}`, catalog, EMPTY, () => ({ maxRowid: 10_000, ancestors: [] }));
   shared.setLive(root.index, monotonicMs() + LIFETIME_MS);
-  return { config: madeConfig(dir), generation: GENERATION, indexFd, shared: shared.buffer, dir };
+  return { config: madeConfig(dir), generation, indexFd, shared: shared.buffer, dir };
 }
