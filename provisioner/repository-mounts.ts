@@ -42,7 +42,7 @@ export interface RepositoryMountsOptions {
   readonly specs: readonly MountSpec[];
   readonly logger: Logger;
   readonly nowMs?: () => number;
-  /** Between two looks at whether all mounts are still there. */
+  /** Between two looks at whether all mounts are still there. A look starts a keeper where none lives, and readers may wait for one. */
   readonly checkMs?: number;
   readonly retryMinMs?: number;
   readonly retryMaxMs?: number;
@@ -74,7 +74,7 @@ export class RepositoryMounts implements Mounts {
   #stopped = false;
 
   constructor(options: RepositoryMountsOptions) {
-    this.#options = { nowMs: Date.now, checkMs: 10_000, retryMinMs: 1000, retryMaxMs: 60_000, ...options };
+    this.#options = { nowMs: Date.now, checkMs: 1_000, retryMinMs: 1000, retryMaxMs: 60_000, ...options };
     this.#entries = new Map(
       options.specs.map((spec) => [spec.repository, { spec, state: { kind: 'mounting' }, repository: undefined, id: '', attempts: 0, running: undefined, retry: undefined, waiting: new Set() }]),
     );
