@@ -18,6 +18,7 @@ import type { Image } from './grpc/generated/messages.generated';
 import type { FoundImage } from './images';
 import type { BackendName } from './layout';
 import type { Releases } from './releases';
+import type { StartProfiles } from './start-profiles';
 import type { RwLock } from './rwlock';
 import type { ImageRecord } from './state/state';
 import { IMAGE_HOLDER } from './state/state';
@@ -49,6 +50,7 @@ export class Provision {
     private readonly releases: Releases,
     /** How many prunes have been: a view made before one may have lost its catalogs. */
     private readonly prunes: () => number,
+    private readonly profiles: Pick<StartProfiles, 'begin'>,
   ) {}
 
   async run(ask: ProvisionAsk, signal: AbortSignal): Promise<RootfsRecord> {
@@ -72,6 +74,7 @@ export class Provision {
       const before = this.prunes();
       const view = await abortable(repository.makeView(found.snapshot, found.path), signal);
       step('provision-view-made');
+      this.profiles.begin(found, repository, view);
       const made = await this.lock.read(async () => (this.prunes() === before ? this.#build(ask, found, repository, view, signal) : undefined));
       if (made !== undefined) return made;
     }

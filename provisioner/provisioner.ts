@@ -24,6 +24,7 @@ import { Recover } from './recover';
 import { Releases } from './releases';
 import { RwLock } from './rwlock';
 import type { PinnedDirectory, RootfsRecord } from './state/rootfs-record';
+import type { StartProfiles } from './start-profiles';
 import { isBadRow } from './state/rootfs-record';
 
 export interface ProvisionOrder {
@@ -58,12 +59,13 @@ export class Provisioner {
   constructor(
     readonly world: World,
     private readonly completion: Completion,
+    private readonly profiles: Pick<StartProfiles, 'begin' | 'stop'>,
   ) {
     this.#flights = new Flights(world.limits.maxProvisionsInFlight);
     this.#releases = new Releases(world);
     const dismantler = new Dismantler(world, this.#releases);
     this.#prune = new Prune(world, this.#lock, this.#releases);
-    this.#provision = new Provision(world, this.#lock, dismantler, this.#releases, () => this.#prune.count);
+    this.#provision = new Provision(world, this.#lock, dismantler, this.#releases, () => this.#prune.count, profiles);
     this.#destroy = new Destroy(world, this.#lock, this.#flights, dismantler);
     this.#recover = new Recover(world, this.#lock, this.#flights, dismantler, this.#destroy);
     this.#halfDone = new HalfDone(world, this.#lock, dismantler);
@@ -88,6 +90,7 @@ export class Provisioner {
     this.#stopping.abort(stopping);
     for (const container of new Set(this.#flights.containers())) await this.#flights.end(container, stopping);
     this.completion.stop();
+    this.profiles.stop();
     await Promise.all([this.#halfDone.stop(), this.#releases.stop(), ...this.#background]);
   }
 

@@ -33,6 +33,7 @@ export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
 
 export const GROUPS: Readonly<Record<string, string>> = {
   image: 'images in the repositories',
+  'image profile': 'what containers of an image open first',
   cache: 'the cache of objects on this host',
   repo: 'repositories of your own',
   config: 'the configuration',
@@ -141,6 +142,31 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'mesos-cvmfs image pin debian:12',
     load: async () => (await import('./commands/image')).pin,
   },
+  {
+    usage: 'image profile show <image>',
+    about: 'show what is known of what containers of an image open first',
+    example: 'mesos-cvmfs image profile show debian:12',
+    load: async () => (await import('./commands/image-profile')).show,
+  },
+  {
+    usage: 'image profile export <image>',
+    about: 'write the start profile of an image for another host, or to publish it beside the image',
+    options: [{ flags: '--out <file>', about: 'into this file; default standard output' }],
+    example: 'mesos-cvmfs image profile export debian:12 --out debian-12.json',
+    load: async () => (await import('./commands/image-profile')).exportProfile,
+  },
+  {
+    usage: 'image profile import <image> <file>',
+    about: 'use a start profile that another host has exported',
+    example: 'mesos-cvmfs image profile import debian:12 debian-12.json',
+    load: async () => (await import('./commands/image-profile')).importProfile,
+  },
+  {
+    usage: 'image profile remove <image>',
+    about: 'forget the start profile of an image; the next container is recorded anew',
+    example: 'mesos-cvmfs image profile remove debian:12',
+    load: async () => (await import('./commands/image-profile')).remove,
+  },
   { usage: 'image ls', about: 'list images' },
   {
     usage: 'cache usage',
@@ -214,6 +240,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { flags: '--compression <kind>', about: 'zlib (default) or none' },
       { flags: '--no-xattrs', about: 'leave extended attributes out' },
       { flags: '--mtime-ns', about: 'record nanoseconds of times' },
+      { flags: '--profile <file>', about: 'put this start profile beside the image, in a second revision' },
       { flags: '--plan', about: 'only say what would change' },
     ],
     example: 'mesos-cvmfs publish dir:/srv/rootfs images.example.org --storage /srv/cvmfs/images.example.org --keys /etc/cvmfs/keys/images --to /apps/web',

@@ -67,15 +67,15 @@ export function buildProgram(version: string): Command {
   for (const option of GLOBAL_OPTIONS) program.addOption(optionOf(option));
   const groups = new Map<string, Command>();
   for (const spec of COMMANDS) {
-    const [first = '', ...rest] = spec.usage.split(' ');
-    const about = GROUPS[first];
-    if (about === undefined) {
-      addCommand(program, spec.usage, spec);
-      continue;
+    const words = spec.usage.split(' ');
+    let parent = program;
+    let depth = 0;
+    for (let about = GROUPS[words[0]!]; about !== undefined; about = GROUPS[words.slice(0, depth + 1).join(' ')]) {
+      const name = words.slice(0, ++depth).join(' ');
+      parent = groups.get(name) ?? strict(parent.command(words[depth - 1]!)).description(about);
+      groups.set(name, parent);
     }
-    const group = groups.get(first) ?? strict(program.command(first)).description(about);
-    groups.set(first, group);
-    addCommand(group, rest.join(' '), spec);
+    addCommand(parent, words.slice(depth).join(' '), spec);
   }
   return program;
 }

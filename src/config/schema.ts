@@ -85,6 +85,8 @@ export const PROVISIONER = {
   backend: setting('backend', type.oneOf('overlay', 'bind'), 'overlay'),
   completeAfterMs: setting('complete_after', type.duration, 60 * MINUTE),
   completeBytesPerSecond: setting('complete_rate', type.size, 10e6),
+  profiles: setting('profiles', type.oneOf('on', 'off'), 'on'),
+  profileRecordMs: setting('profile_record', type.duration, 20_000),
   requestDeadlineMs: setting('request_deadline', type.duration, 5 * MINUTE),
   maxRequests: setting('max_requests', type.integer(1, 10_000), 64),
   maxQueuedRequests: setting('max_queued_requests', type.integer(0, 100_000), 1024),

@@ -40,8 +40,11 @@ const AT_ONCE_PLAIN_BYTES_MAX = 128 << 10;
 const ON_THE_WAY_BYTES_MAX = 8 << 20;
 /** A background fetch that nobody wants any more goes on when it has been sent and is no larger: its connection is worth more. */
 const FINISHED_ANYWAY_BYTES_MAX = 256 << 10;
-/** Failures of a fetch that say nothing about the object: who waits tries again with time of its own. */
-const NOT_FINAL: readonly Code[] = ['NETWORK', 'DEADLINE_EXCEEDED', 'CANCELLED', 'RESOURCE_EXHAUSTED'];
+/**
+ * Failures of a fetch in the background after which a reader that joined it tries again with time of its own: those that
+ * say nothing about the object, and "it is not there", which was said before the reader asked.
+ */
+const NOT_FINAL: readonly Code[] = ['NETWORK', 'DEADLINE_EXCEEDED', 'CANCELLED', 'RESOURCE_EXHAUSTED', 'OBJECT_MISSING'];
 
 export interface EnsureOptions {
   /** Nobody waits for it: demanded objects go before it. Demanded meanwhile, it goes with these. */

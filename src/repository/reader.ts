@@ -6,6 +6,8 @@
  * Paths are bytes, absolute from the repository's root, `/` for the root itself.
  */
 
+import type { ProfiledFile } from './start-profile';
+
 /** What a row is (spec 4.3). */
 export type EntryType = 'directory' | 'file' | 'symlink' | 'fifo' | 'socket' | 'character-device' | 'block-device';
 
@@ -96,4 +98,11 @@ export interface MountedRepository extends RepositoryReader {
   prefetch(view: string, pathInView: Buffer, options?: PrefetchOrder): Promise<{ objects: number; bytes: number }>;
   /** Lets go what `prefetch` pinned under this name, and ends it when it is under way. Idempotent. */
   unpin(pin: string): Promise<void>;
+  /**
+   * Resolves after `forMs` to what containers on this directory have read since, in order; null where nothing is recorded
+   * (speculation is off, or too much is recorded already). Lost when the file system server is replaced meanwhile.
+   */
+  recordStart(view: string, pathInView: Buffer, forMs: number): Promise<ProfiledFile[] | null>;
+  /** Begins to fetch what containers on this directory will read; resolves at once. */
+  replayStart(view: string, pathInView: Buffer, files: readonly ProfiledFile[]): Promise<void>;
 }

@@ -18,6 +18,8 @@ import type { Snapshot, ViewPath } from './reader';
 import type { Walker } from './walker';
 
 const HOLDER = /^[A-Za-z0-9._-]{1,128}$/;
+/** How the service calls its own holds on images that no container uses. */
+const IMAGE_HOLDER = 'image.';
 const EMPTY = Buffer.alloc(0);
 const SLASH = Buffer.from('/');
 
@@ -103,6 +105,11 @@ export class Views {
         const [view = '', holder = ''] = owner.slice(prefix.length).split('/');
         return { view, holder, owner };
       });
+  }
+
+  /** Views with a holder that is no remembered image. */
+  usedByContainers(): ReadonlySet<string> {
+    return new Set(this.holders().flatMap(({ view, holder }) => (holder.startsWith(IMAGE_HOLDER) ? [] : [view])));
   }
 
   /** Pins catalogs that readers have attached inside held views since the last call. Cheap when there are none. */

@@ -1,10 +1,12 @@
 /** `mesos-cvmfs image inspect`, `prefetch` and `pin`. */
+import { z } from 'zod';
 import { Failure } from '../../error';
 import { textToPath } from '../../image/path-text';
 import { formatReference, parseReference } from '../../image/reference';
 import type { Config } from '../../config/config';
 import type { MountedClient } from '../../fuse/control/mounted-client';
 import type { ViewPath } from '../../repository/reader';
+import { ProfileFiles } from '../../../provisioner/profile-files';
 import { configuration } from '../context';
 import type { ImageJson } from '../messages';
 import { figure, imageArgument, imageJson, imageRows, timeText } from '../messages';
@@ -39,17 +41,48 @@ export async function inspect(args: readonly unknown[], given: Record<string, un
   const options = given as CommonOptions;
   const config = configuration(options);
   const found = await resolveImage(config, args[0] as string);
-  const { objects, bytes, missing, missingBytes } = await inView(config, found.image, (repository, { view, pathInView }) => repository.measure(view, pathInView));
+  const { objects, bytes, missing, missingBytes, ahead } = await inView(config, found.image, async (repository, { view, pathInView }) => ({
+    ...(await repository.measure(view, pathInView)),
+    ahead: fetchedAhead(await repository.raw('status'), `${view}:${pathInView.toString('latin1')}`),
+  }));
+  const profile = await new ProfileFiles(config.stateDir).read(found.image.reference).catch(() => undefined);
+  const start_profile = profile === undefined ? null : { files: profile.files.length, recorded: new Date(profile.recordedMs).toISOString() };
   const cached = { objects, bytes, local_objects: objects - missing, local_bytes: bytes - missingBytes };
   const share = bytes === 0 ? 100 : Math.floor((100 * cached.local_bytes) / bytes);
   const rows = [
     ...imageRows(found.image),
     ['cached', `${cached.local_objects} of ${objects} objects, ${size(cached.local_bytes)} of ${size(bytes)} (${share} %)`],
+    ...(ahead === null ? [] : [['fetched ahead', aheadText(ahead)]]),
+    ['start profile', start_profile === null ? 'none on this host' : `${start_profile.files} files, recorded ${start_profile.recorded}`],
     ['configuration', found.config_source],
     ...configRows(found.docker_manifest),
     ...found.warnings.map((text) => ['warning', text]),
   ];
-  print(options.json === true, { ...found, cached }, table(rows));
+  print(options.json === true, { ...found, cached, fetched_ahead: ahead, start_profile }, table(rows));
+}
+
+const figures = z.object({ fetchedObjects: z.number(), fetchedBytes: z.number(), usedObjects: z.number(), usedBytes: z.number(), wastedObjects: z.number(), wastedBytes: z.number() });
+const speculated = z.object({ speculation: z.object({ images: z.record(z.string(), figures) }).nullish() });
+
+interface FetchedAhead {
+  readonly objects: number;
+  readonly bytes: number;
+  readonly used_objects: number;
+  readonly used_bytes: number;
+  readonly wasted_objects: number;
+  readonly wasted_bytes: number;
+}
+
+/** What the file system server fetched of this image before it was asked for; null where that is switched off. */
+function fetchedAhead(status: unknown, label: string): FetchedAhead | null {
+  const parsed = speculated.safeParse(status);
+  if (!parsed.success || parsed.data.speculation == null) return null;
+  const { fetchedObjects = 0, fetchedBytes = 0, usedObjects = 0, usedBytes = 0, wastedObjects = 0, wastedBytes = 0 } = parsed.data.speculation.images[label] ?? {};
+  return { objects: fetchedObjects, bytes: fetchedBytes, used_objects: usedObjects, used_bytes: usedBytes, wasted_objects: wastedObjects, wasted_bytes: wastedBytes };
+}
+
+function aheadText({ objects, bytes, used_objects, used_bytes, wasted_objects, wasted_bytes }: FetchedAhead): string {
+  return `${objects} objects, ${size(bytes)}; used ${used_objects}, ${size(used_bytes)}; wasted ${wasted_objects}, ${size(wasted_bytes)}`;
 }
 
 /** What of the configuration says how to run it. */

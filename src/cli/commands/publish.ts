@@ -1,10 +1,12 @@
 /** `mesos-cvmfs publish`. */
 import { Failure } from '../../error';
 import { textToPath, pathToText } from '../../image/path-text';
+import { publishProfile } from '../publish-profile';
 import { publish as publishTree } from '../../publish/publish';
 import { systemWorld } from '../../publish/publish-world';
 import { print, size } from '../output';
 import type { CommonOptions } from '../common-options';
+import { readProfileFile } from './image-profile';
 import { progress } from '../progress';
 
 interface PublishOptions extends CommonOptions {
@@ -17,6 +19,7 @@ interface PublishOptions extends CommonOptions {
   readonly xattrs: boolean;
   readonly mtimeNs?: boolean;
   readonly plan?: boolean;
+  readonly profile?: string;
 }
 
 export async function publish(args: readonly unknown[], given: Record<string, unknown>): Promise<void> {
@@ -26,6 +29,7 @@ export async function publish(args: readonly unknown[], given: Record<string, un
   if (options.plan === true) throw new Failure('UNIMPLEMENTED', 'publish --plan comes with a later release');
   const { compression } = options;
   if (compression !== undefined && compression !== 'zlib' && compression !== 'none') throw new Failure('INVALID_ARGUMENT', `--compression ${JSON.stringify(compression)} is not known`, { next: 'give zlib or none' });
+  const profile = options.profile === undefined ? undefined : readProfileFile(options.profile);
   const shown = progress(process.stderr, json);
   const done = await publishTree(
     {
@@ -52,6 +56,7 @@ export async function publish(args: readonly unknown[], given: Record<string, un
   ).finally(() => shown.end());
   const { to, revision, rootHash: root_hash, entries, files, bytes, newObjects: new_objects, newBytes: new_bytes, catalogs, warnings } = done;
   const path = to.length === 0 ? '/' : pathToText(to);
+  if (profile !== undefined) await publishProfile(profile, { fqrn: done.fqrn, storage: options.storage, keys: options.keys, image: to.length === 0 ? Buffer.from('/') : to });
   print(
     json,
     { fqrn: done.fqrn, to: path, revision, root_hash, entries, files, bytes, new_objects, new_bytes, catalogs, warnings },

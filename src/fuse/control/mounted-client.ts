@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { Failure } from '../../error';
 import type { EntryType, MountedRepository, PrefetchOrder, Snapshot, ViewPath, WalkOptions, WalkedEntry } from '../../repository/reader';
+import { fromWireFiles, toWireFiles, wireFilesShape } from '../../repository/start-profile';
+import type { ProfiledFile } from '../../repository/start-profile';
 import { VIEWS_NAME } from '../../repository/node-id';
 import type { MountInfo } from '../keeper/keeper';
 import { controlPath } from './control-path';
@@ -10,6 +12,8 @@ import { ControlClient } from './control-client';
 
 /** Resolving may wait for catalogs from far away; the server itself ends each wait after its own deadline. */
 const RESOLVE_TIMEOUT_MS = 300_000;
+/** A recording that was cut off is not begun again: it would lack the beginning. */
+const RECORD_LATE_MS = 10_000;
 const PREFETCH_TIMEOUT_MS = 24 * 3_600_000;
 /** A server that was killed is replaced within this; calls that change nothing are repeated until then. */
 const REPLACED_WITHIN_MS = 10_000;
@@ -38,6 +42,7 @@ const shapes = {
   view: z.object({ view: hash, pathInView: base64, pathInMount: base64 }),
   prefetch: z.object({ objects: count, bytes: count, fetched: count }),
   measure: z.object({ objects: count, bytes: count, missing: count, missingBytes: count }),
+  recorded: z.object({ files: wireFilesShape.nullable() }),
   freed: z.object({ freedBytes: count }),
 };
 
@@ -116,6 +121,15 @@ export class MountedClient implements MountedRepository {
     return this.#parsed(shapes.measure, 'measure', await this.#call('measure', { view, pathInView: pathInView.toString('base64') }));
   }
 
+  async recordStart(view: string, pathInView: Buffer, forMs: number): Promise<ProfiledFile[] | null> {
+    const { files } = this.#parsed(shapes.recorded, 'recordStart', await this.#call('recordStart', { view, pathInView: pathInView.toString('base64'), forMs }, forMs + RECORD_LATE_MS, 'once'));
+    return files === null ? null : fromWireFiles(files);
+  }
+
+  async replayStart(view: string, pathInView: Buffer, files: readonly ProfiledFile[]): Promise<void> {
+    await this.#call('replayStart', { view, pathInView: pathInView.toString('base64'), files: toWireFiles(files) });
+  }
+
   /** Drops from the cache what is neither pinned nor used by containers; answers the bytes freed. */
   async prune(timeoutMs: number): Promise<number> {
     return this.#parsed(shapes.freed, 'freed', await this.#call('cachePrune', {}, timeoutMs)).freedBytes;
@@ -156,7 +170,7 @@ export class MountedClient implements MountedRepository {
     return new Failure('INTERNAL', `the file system server of ${this.fqrn} gave an absurd answer to ${asked}: ${why}`, { next: 'see its log, and whether somebody has taken it over' });
   }
 
-  async #call(method: string, params: object, timeoutMs: number = RESOLVE_TIMEOUT_MS): Promise<unknown> {
+  async #call(method: string, params: object, timeoutMs: number = RESOLVE_TIMEOUT_MS, times: 'once' | 'until answered' = 'until answered'): Promise<unknown> {
     const giveUpAt = Date.now() + REPLACED_WITHIN_MS;
     for (;;) {
       try {
@@ -165,7 +179,7 @@ export class MountedClient implements MountedRepository {
       } catch (error) {
         const failure = Failure.from(error);
         const lost = this.#control === null || failure.message.includes('ended the connection') || failure.message.includes('has gone');
-        if (failure.code !== 'NETWORK' || !lost || Date.now() > giveUpAt) throw failure;
+        if (times === 'once' || failure.code !== 'NETWORK' || !lost || Date.now() > giveUpAt) throw failure;
         this.close();
         await new Promise((resolve) => setTimeout(resolve, REPEAT_MS));
       }

@@ -11,6 +11,7 @@
  *     backing  {opened}                        → {open, close}                (backing-requests.ts)
  *     prefetch {view, pathInView, pin, bytesPerSecond, mustFit}              unpin {pin}
  *     measure  {view, pathInView}                                            → {objects, bytes, missing, missingBytes}
+ *     recordStart {view, pathInView, forMs}    → {files} or {files: null}    replayStart {view, pathInView, files}
  *     cacheUsage {}                            cacheCheck {repair}            cacheWipe {force}    cachePrune {}
  *
  * Paths and contents are base64, since they are bytes.
@@ -19,6 +20,7 @@ import { z } from 'zod';
 import { Failure } from '../../error';
 import type { ObjectCache } from '../../cache/object-cache';
 import type { Snapshot, ViewPath, WalkedEntry } from '../../repository/reader';
+import { fromWireFiles, toWireFiles, wireFilesShape } from '../../repository/start-profile';
 import type { Method } from '../control/control-server';
 import type { FileSystemServer } from './file-system-server';
 
@@ -42,6 +44,8 @@ const shapes = {
   hold: z.strictObject({ view: hash, holder }),
   prefetch: z.strictObject({ view: hash, pathInView: base64, pin: pin.nullable(), bytesPerSecond: z.number().min(0).default(0), mustFit: z.boolean().default(false) }),
   unpin: z.strictObject({ pin }),
+  recordStart: z.strictObject({ view: hash, pathInView: base64, forMs: z.number().int().min(1).max(3_600_000) }),
+  replayStart: z.strictObject({ view: hash, pathInView: base64, files: wireFilesShape }),
   check: z.strictObject({ repair: z.boolean() }),
   wipe: z.strictObject({ force: z.boolean() }),
 };
@@ -130,6 +134,17 @@ export function controlMethods(server: FileSystemServer, cache: ObjectCache): Re
       const asked = checked(shapes.restoreView, params);
       const { objects, bytes: all, fetched, fetchedBytes } = await prefetch.measure(() => views.directory(asked.view, bytes(asked.pathInView)));
       return { objects, bytes: all, missing: fetched, missingBytes: fetchedBytes };
+    },
+    recordStart: async (params) => {
+      const { view, pathInView, forMs } = checked(shapes.recordStart, params);
+      const files = (await server.speculation?.record(view, bytes(pathInView), forMs)) ?? null;
+      return { files: files === null ? null : toWireFiles(files) };
+    },
+    replayStart: (params) => {
+      const asked = checked(shapes.replayStart, params);
+      const pathInView = bytes(asked.pathInView);
+      // Nobody waits for it.
+      void server.speculation?.replay(asked.view, pathInView, () => views.directory(asked.view, pathInView), fromWireFiles(asked.files));
     },
     unpin: (params) => prefetch.forget(checked(shapes.unpin, params).pin),
     cacheUsage: () => cache.usage(),

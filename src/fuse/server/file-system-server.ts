@@ -142,7 +142,7 @@ export class FileSystemServer {
     this.speculation =
       config.speculation === 'off'
         ? null
-        : new Speculation({ thread, store: this.store, limits: speculationLimits(config), log, now: monotonicMs });
+        : new Speculation({ thread, store: this.store, limits: speculationLimits(config), log, now: monotonicMs, usedViews: () => this.views.usedByContainers() });
     this.#repair = new CatalogRepair(config.fqrn, thread, this.store, cache, log);
     this.#upkeep = new Upkeep({ fqrn: config.fqrn, thread, cache, live: this.live, views: this.views, log, dir: envelope.dir, openFiles: () => this.#openFiles, die: world.die });
   }

@@ -112,6 +112,14 @@ export class DirectoryRepository implements MountedRepository {
     return Promise.resolve({ objects: 3, bytes: 300 });
   }
 
+  recordStart(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  replayStart(): Promise<void> {
+    return Promise.resolve();
+  }
+
   #viewPath(view: string): ViewPath {
     return { view, pathInView: Buffer.from('/'), pathInMount: Buffer.from(`.cvmfs-view/${view}`) };
   }

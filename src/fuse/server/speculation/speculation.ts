@@ -3,7 +3,8 @@
  *
  *     demanded(node, need) ─┬─► Closure      a program's libraries, a script's interpreter, a module's imports
  *     reads in the ReadLog ─┤   Neighbours   the rest of a small directory
- *                           └─► ReadAhead    the next files, chunks and nested catalogs of whoever reads in order
+ *                           ├─► ReadAhead    the next files, chunks and nested catalogs of whoever reads in order
+ *     a start profile ──────┤   StartReplay  what containers of the image read first, once before
  *                                   │
  *                            BackgroundFetcher ──► ObjectStore, behind everything that is demanded
  *                                   │
@@ -14,12 +15,14 @@
 import { objectName } from '../../../cache/object-name';
 import { isBind, isNestedMountpoint } from '../../../cvmfs/flags';
 import { formatHash } from '../../../cvmfs/hash';
+import type { ContentHash } from '../../../cvmfs/hash';
 import { Failure } from '../../../error';
 import type { Logger } from '../../../log/logger';
 import { catalogNeed } from '../../../repository/catalog-set';
 import type { ObjectNeed } from '../../../repository/missing';
 import type { NodeId } from '../../../repository/node-id';
 import type { ObjectStore } from '../../../repository/object-store';
+import type { ProfiledFile } from '../../../repository/start-profile';
 import type { ThreadTree } from '../thread-tree';
 import { BackgroundFetcher } from './background-fetcher';
 import { Closure } from './closure';
@@ -32,6 +35,8 @@ import { ReadAhead } from './read-ahead';
 import type { Follow } from './read-ahead';
 import { ReadLog } from './read-log';
 import { aheadKey, WalkCursor } from './walk-cursor';
+import { StartRecorder } from './start-recorder';
+import { StartReplay } from './start-replay';
 import { Whereabouts } from './whereabouts';
 import type { FileAt } from './whereabouts';
 
@@ -50,6 +55,8 @@ export interface SpeculationWorld {
   readonly store: ObjectStore;
   readonly limits: SpeculationLimits;
   readonly log: Logger;
+  /** Views that containers use. */
+  readonly usedViews: () => ReadonlySet<string>;
   /** Milliseconds of a clock that is never set. */
   readonly now: () => number;
 }
@@ -76,6 +83,8 @@ export class Speculation {
   readonly #world: SpeculationWorld;
   readonly #images: ImageTree;
   readonly #whereabouts: Whereabouts;
+  readonly #recorder: StartRecorder;
+  readonly #replay: StartReplay;
   readonly #closure: Closure;
   readonly #neighbours: Neighbours;
   readonly #files: ReadAhead;
@@ -93,6 +102,8 @@ export class Speculation {
     this.fetcher = new BackgroundFetcher({ store, ledger: this.ledger, limits, log, now });
     this.#images = new ImageTree(thread.catalogs);
     this.#whereabouts = new Whereabouts(thread.tree, thread.places, this.#images);
+    this.#recorder = new StartRecorder({ whereabouts: this.#whereabouts, usedViews: world.usedViews, now });
+    this.#replay = new StartReplay({ images: this.#images, fetcher: this.fetcher, isLocal: (need) => store.isLocal(need), now });
     this.#closure = new Closure({ images: this.#images, store, fetcher: this.fetcher });
     this.#neighbours = new Neighbours(this.#images);
     const isLocal = (need: ObjectNeed): boolean => store.isLocal(need);
@@ -112,6 +123,25 @@ export class Speculation {
     this.#whereabouts.noteRoot(view, pathInView);
   }
 
+  /** What containers of an image read from now on, for so long; null when too much is recorded already. */
+  async record(view: string, pathInView: Buffer, forMs: number): Promise<ProfiledFile[] | null> {
+    // What has been read before is not part of it.
+    this.look();
+    return this.#recorder.record(view, pathInView, forMs);
+  }
+
+  /** Fetches what a start profile names, below the directory where the image begins. Never throws. */
+  async replay(view: string, pathInView: Buffer, top: () => Promise<{ readonly catalog: ContentHash; readonly path: Buffer }>, files: readonly ProfiledFile[]): Promise<void> {
+    try {
+      const { catalog, path } = await top();
+      await this.#replay.run({ catalog, catalogText: formatHash(catalog), path }, files, `${view}:${pathInView.toString('latin1')}`);
+    } catch (error) {
+      this.#world.log.debug('a start profile could not be replayed', { view, error: Failure.from(error) });
+    } finally {
+      this.#world.thread.catalogs.closeRetired();
+    }
+  }
+
   /** A reader waits for `need` of `node`, which `arrival` brings. */
   demanded(node: NodeId, need: ObjectNeed, arrival: Promise<void>): void {
     this.look();
@@ -121,7 +151,7 @@ export class Speculation {
       if (need.kind === 'catalog') return this.#catalogDemanded(node, need);
       const part = this.#partOf(node, need);
       if (part === undefined) return;
-      const expected = this.#readPart(node, part, true);
+      const expected = this.#readPart(node, part, need.plainSize ?? 0, true);
       // Who reads everything there is reads programs too, and does not start them.
       if (expected) return;
       this.#neighboursOf(node);
@@ -152,6 +182,7 @@ export class Speculation {
   look(): void {
     for (const { index, rowid, offset } of this.readLog.take()) this.#guess(() => this.#readLocally({ index, rowid }, offset));
     this.#guess(() => this.#lookAtPlaces());
+    if (this.#recorder.busy) this.#guess(() => this.#recorder.look());
   }
 
   status(): SpeculationStatus {
@@ -189,11 +220,12 @@ export class Speculation {
     if (part === undefined) return;
     // It may have been seen on the disk before this thread knows that it has arrived.
     this.fetcher.demanded(objectName(part.need));
-    const expected = this.#readPart(node, at, false);
+    const expected = this.#readPart(node, at, part.size, false);
     if (!expected && at === 0) this.#arrived(node);
   }
 
-  #readPart(node: NodeId, part: number, waits: boolean): boolean {
+  #readPart(node: NodeId, part: number, bytes: number, waits: boolean): boolean {
+    this.#recorder.read(node, part, bytes);
     const place = this.#world.thread.places.get(node.index);
     if (place === undefined) return false;
     return this.#files.read(aheadKey(place.catalogText, node.rowid, part), waits, () => this.#follow(node, part));

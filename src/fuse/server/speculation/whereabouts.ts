@@ -123,6 +123,28 @@ export class Whereabouts {
     return { label: `${name}:/`, root: null };
   }
 
+  /** Where a view's own catalog is attached; undefined when there is no such view. */
+  topMountPath(view: string): Buffer | undefined {
+    this.#catchUp();
+    return this.#tops.get(`view@${view}`)?.mountPath;
+  }
+
+  /** Path in a view of a name in a folder, absolute, as latin1. */
+  pathInView(view: string, folder: Folder, mountPath: Buffer, name: Buffer): string | undefined {
+    const top = this.topMountPath(view);
+    if (top === undefined) return undefined;
+    const prefix = this.#images.catalog(folder).rootPrefix;
+    const full = Buffer.concat([mountPath, folder.path.subarray(prefix.length), Buffer.from('/'), name]);
+    return full.subarray(top.length).toString('latin1');
+  }
+
+  /** The root that a path in a view belongs to, of those that containers have; undefined when it is below none. */
+  nearestRoot(view: string, pathInView: string): string | undefined {
+    let nearest: string | undefined;
+    for (const root of this.#roots.get(view) ?? []) if (pathInView.startsWith(`${root}/`) && root.length >= (nearest?.length ?? 0)) nearest = root;
+    return nearest;
+  }
+
   /** The directory around one that is a catalog's root, with the row of its mount point; undefined at the top of its space. */
   parent(folder: Folder, mountPath: Buffer): { readonly folder: Folder; readonly entry: CatalogEntry; readonly mountPath: Buffer } | undefined {
     this.#catchUp();
