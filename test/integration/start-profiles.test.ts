@@ -72,8 +72,8 @@ describeWithMounts('start profiles', () => {
   const objects = (): string[] => web.requests.map(({ url }) => url).filter((url) => url.includes('/data/'));
   /** Nothing is asked for any more. */
   async function quiet(): Promise<void> {
-    for (let before = -1; before !== web.requests.length; ) {
-      before = web.requests.length;
+    for (let before = -1; before !== objects().length; ) {
+      before = objects().length;
       await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
     }
   }

@@ -76,7 +76,7 @@ interface FetchedAhead {
 /** What the file system server fetched of this image before it was asked for; null where that is switched off. */
 function fetchedAhead(status: unknown, label: string): FetchedAhead | null {
   const parsed = speculated.safeParse(status);
-  if (!parsed.success || parsed.data.speculation == null) return null;
+  if (!parsed.success || parsed.data.speculation === null || parsed.data.speculation === undefined) return null;
   const { fetchedObjects = 0, fetchedBytes = 0, usedObjects = 0, usedBytes = 0, wastedObjects = 0, wastedBytes = 0 } = parsed.data.speculation.images[label] ?? {};
   return { objects: fetchedObjects, bytes: fetchedBytes, used_objects: usedObjects, used_bytes: usedBytes, wasted_objects: wastedObjects, wasted_bytes: wastedBytes };
 }
