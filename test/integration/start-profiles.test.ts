@@ -103,6 +103,7 @@ describeWithMounts('start profiles', () => {
   async function startsAtOnce(scene: CliScene, names = START): Promise<void> {
     let open = 0;
     let most = 0;
+    web.requests.length = 0;
     web.behave = (url) => {
       if (!url.includes('/data/')) return undefined;
       most = Math.max(most, ++open);
