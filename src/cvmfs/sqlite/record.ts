@@ -14,6 +14,7 @@ import { Varint } from './payload';
 const TWO_32 = 4294967296;
 const FIXED_BYTES = [0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0];
 const NULL = 0;
+const SHORT_BYTES = 32;
 /** A catalog's table has 16 columns; SQLite allows 2,000. */
 const COLUMNS_MAX = 2_000;
 
@@ -165,7 +166,11 @@ export class RecordReader {
     const at = this.at[slot]!;
     const length = this.length(slot);
     if (this.serial[slot]! < 12 || length > maxBytes || at < 0) return null;
-    return Buffer.from(this.bytes.subarray(at, at + length));
+    const copied = Buffer.allocUnsafe(length);
+    // A name has some ten bytes: one by one is faster than any call, and leaves no view of the page behind.
+    if (length > SHORT_BYTES) this.bytes.copy(copied, 0, at, at + length);
+    else for (let i = 0; i < length; i += 1) copied[i] = this.bytes[at + i]!;
+    return copied;
   }
 }
 
