@@ -27,7 +27,8 @@ interface Asked {
 }
 
 export class BackingRequests implements Backing {
-  readonly #asked = new Map<string, Asked>();
+  /** Several inodes may have the same content; each gets an id of its own, one after another. */
+  readonly #asked = new Map<string, Asked[]>();
   readonly #toOpen = new Set<string>();
   readonly #toClose = new Set<number>();
   #wake: (() => void) | null = null;
@@ -47,7 +48,7 @@ export class BackingRequests implements Backing {
         this.#keeperUntilMs = 0;
         this.#answer(object, null);
       }, ANSWER_MS);
-      this.#asked.set(object, { resolve, timer });
+      this.#asked.set(object, [...(this.#asked.get(object) ?? []), { resolve, timer }]);
       this.#toOpen.add(object);
       this.#wake?.();
     });
@@ -82,10 +83,15 @@ export class BackingRequests implements Backing {
 
   /** False when nobody waits for it any more: the id is given back. */
   #answer(object: string, id: number | null): boolean {
-    this.#toOpen.delete(object);
-    const asked = this.#asked.get(object);
+    const [asked, ...others] = this.#asked.get(object) ?? [];
     if (asked === undefined) return false;
-    this.#asked.delete(object);
+    if (others.length > 0) {
+      this.#asked.set(object, others);
+      this.#toOpen.add(object);
+    } else {
+      this.#asked.delete(object);
+      this.#toOpen.delete(object);
+    }
     clearTimeout(asked.timer);
     asked.resolve(id);
     return true;
