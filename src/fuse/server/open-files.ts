@@ -167,9 +167,9 @@ export class OpenFiles {
       this.#refused.add(key(node));
       return;
     }
-    // While the keeper was asked, nobody can have opened it in the other way: whoever wants to open it waits here too.
-    this.#objects.set(key(node), object);
-    this.table.bind(node, id, object);
+    // Whoever wants to open it waits here too, unless the table had no room for another id meanwhile.
+    if (this.table.bind(node, id, object)) this.#objects.set(key(node), object);
+    else await this.#backing.close(id);
   }
 
   #close(inode: TableInode): void {
@@ -197,8 +197,14 @@ export class OpenFiles {
       fs.rmSync(temp, { force: true });
       const fd = fs.openSync(temp, fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW, 0o600);
       const text = lines.join('');
-      fs.writeSync(fd, text);
-      fs.renameSync(temp, this.#file);
+      try {
+        // All of it or ENOSPC; write(2) may also write a part.
+        fs.writeFileSync(fd, text);
+        fs.renameSync(temp, this.#file);
+      } catch (error) {
+        fs.closeSync(fd);
+        throw error;
+      }
       fs.closeSync(this.#fd);
       this.#fd = fd;
       this.table.reset(inodes, fd, text.length);

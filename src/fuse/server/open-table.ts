@@ -8,6 +8,7 @@
  * A slot keeps its inode when it is empty again; the main thread makes the table anew when it fills up.
  */
 import * as fs from 'node:fs';
+import { Failure } from '../../error';
 import type { NodeId } from '../../repository/node-id';
 import type { SharedState } from '../../repository/shared-state';
 
@@ -66,11 +67,14 @@ export class OpenTable {
     });
   }
 
-  /** Gives an inode that nobody has open a backing id. */
-  bind(node: NodeId, backingId: number, object: string): void {
-    this.#shared.locked(() => {
+  /** Gives an inode that nobody has open a backing id; false when somebody has. */
+  bind(node: NodeId, backingId: number, object: string): boolean {
+    return this.#shared.locked(() => {
+      const at = this.#take(node);
+      if (this.#words[at + 3] !== 0) return false;
       this.#append(`id ${backingId} ${node.index} ${node.rowid} ${object}\n`);
-      this.#words[this.#take(node) + 2] = backingId;
+      this.#words[at + 2] = backingId;
+      return true;
     });
   }
 
@@ -130,7 +134,12 @@ export class OpenTable {
   }
 
   #append(line: string): void {
-    fs.writeSync(this.#words[LIST_FD]!, line);
+    const fd = this.#words[LIST_FD]!;
+    if (fs.writeSync(fd, line) !== line.length) {
+      // The next line would go on where this one ended, and no successor could read the list.
+      fs.ftruncateSync(fd, this.#words[LIST_BYTES]!);
+      throw new Failure('NO_SPACE', 'the list of open files of this mount has no room', { next: 'free space in run_dir' });
+    }
     this.#words[LIST_BYTES]! += line.length;
   }
 

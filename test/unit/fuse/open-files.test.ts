@@ -147,3 +147,23 @@ test('a damaged list is refused', async () => {
   fs.writeFileSync(path.join(dir, 'opens'), 'open 1 2 3 4 5\n');
   expect(start).toThrow(/list of open files/);
 });
+
+test('an inode that is being read through the server gets no backing id, and the id is given back', async () => {
+  const files = start();
+  files.table.openServed(node(1), 2n);
+  await files.acquire(new NeedsBacking(node(1), need(1)));
+  expect(closed).toEqual([1]);
+  expect(files.open(node(1), need(1), 4n)).toBe(0);
+});
+
+test('an opening that its list has no room for is refused, and not counted', () => {
+  const table = new OpenTable(new SharedState());
+  const full = fs.openSync('/dev/full', 'w');
+  try {
+    table.reset([], full, 0);
+    expect(() => table.openServed(node(1), 2n)).toThrow();
+    expect(table.inodes()).toEqual([]);
+  } finally {
+    fs.closeSync(full);
+  }
+});
