@@ -14,6 +14,8 @@ import { INDEX_FD, progressShape } from '../server/envelope';
 import type { Progress } from '../server/envelope';
 import type { ServerProcess } from './server-process';
 
+const LOOK_MS = 200;
+
 export class AdoptedServer implements ServerProcess {
   readonly identity: ProcessIdentity;
   readonly ended: Promise<{ readonly gone: boolean }>;
@@ -39,7 +41,8 @@ export class AdoptedServer implements ServerProcess {
   }
 
   async #watched(watch: ProcessWatch): Promise<{ gone: boolean }> {
-    const over = watch.ended(this.identity.pid);
+    // A process that cannot be watched (an old kernel, no descriptor left) is looked at instead: its mount needs a successor.
+    const over = watch.ended(this.identity.pid).catch(() => untilGone(this.identity));
     // Looked at after the watch began, so that the number cannot have become another process' in between.
     if (isAlive(this.identity)) await over;
     this.#control?.close();
@@ -47,10 +50,17 @@ export class AdoptedServer implements ServerProcess {
   }
 }
 
-/** A copy of a descriptor of /dev/fuse that a living process holds; throws when it holds none under this number. */
+async function untilGone(identity: ProcessIdentity): Promise<void> {
+  while (isAlive(identity)) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+}
+
+/**
+ * A copy of a descriptor of /dev/fuse that a living process holds; throws when it holds none under this number. What is
+ * there instead is not asked: fstat(2) of a file below a mount of ours waits for its server, for ever if that wants it to.
+ */
 export function fuseDescriptorOf(identity: ProcessIdentity, number: number, descriptorOf: (pid: number, fd: number) => number): number {
   const fd = descriptorOf(identity.pid, number);
-  if (fs.fstatSync(fd).rdev !== fs.statSync('/dev/fuse').rdev) {
+  if (mountId(fd) !== deviceMountId() || fs.fstatSync(fd).rdev !== fs.statSync('/dev/fuse').rdev) {
     fs.closeSync(fd);
     throw new Failure('FAILED_PRECONDITION', `descriptor ${number} of process ${identity.pid} is not /dev/fuse`);
   }
@@ -60,13 +70,29 @@ export function fuseDescriptorOf(identity: ProcessIdentity, number: number, desc
   throw new Failure('FAILED_PRECONDITION', `process ${identity.pid} has ended`);
 }
 
-/** True when the process lives and has the mount's index list open and locked: then it, and nobody else, reads requests. */
+/** The mount, of all namespaces, that an open file of this process lies on; proc(5). */
+function mountId(fd: number): string | undefined {
+  return /^mnt_id:\s*(\d+)$/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+}
+
+function deviceMountId(): string | undefined {
+  const fd = fs.openSync('/dev/fuse', 'r+');
+  try {
+    return mountId(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/**
+ * True when the process lives and has the mount's index list open and locked: then it, and nobody else, reads requests.
+ * Told by the kernel's own tables alone: whatever the process has open under that number is never touched.
+ */
 export function holdsLock(identity: ProcessIdentity, dir: string): boolean {
   try {
-    const own = fs.lstatSync(path.join(dir, 'index'));
-    const open = fs.statSync(`/proc/${identity.pid}/fd/${INDEX_FD}`);
-    const locked = /^lock:.*FLOCK.*WRITE/m.test(fs.readFileSync(`/proc/${identity.pid}/fdinfo/${INDEX_FD}`, 'latin1'));
-    return locked && own.isFile() && own.dev === open.dev && own.ino === open.ino && isAlive(identity);
+    const index = path.join(fs.realpathSync(dir), 'index');
+    const isIndex = fs.readlinkSync(`/proc/${identity.pid}/fd/${INDEX_FD}`) === index;
+    return isIndex && /^lock:.*FLOCK.*WRITE/m.test(fs.readFileSync(`/proc/${identity.pid}/fdinfo/${INDEX_FD}`, 'latin1')) && isAlive(identity);
   } catch {
     return false;
   }
