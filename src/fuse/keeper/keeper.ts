@@ -177,7 +177,7 @@ export class Keeper {
       }
     }
     const spare = earlierSpare(runDir);
-    if (spare !== null && !held.some(({ record }) => holdsLock(spare, mountDir(runDir, record.id)))) {
+    if (spare !== null && !records.some((record) => holdsLock(spare, mountDir(runDir, record.id)))) {
       const over = watch.ended(spare.pid);
       if (isAlive(spare)) killProcess(spare.pid);
       await over;

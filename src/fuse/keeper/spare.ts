@@ -141,7 +141,13 @@ export class Spare {
     try {
       if (fs.fstatSync(logFd).size > LOG_BYTES_MAX) fs.ftruncateSync(logFd, 0);
       const standby = StandbyProcess.start({ runDir, logFd, uid, gid, sockets, log });
-      writeSpareRecord(runDir, standby.identity);
+      try {
+        writeSpareRecord(runDir, standby.identity);
+      } catch (error) {
+        // With no room for the record there would be one more process at each attempt.
+        killProcess(standby.identity.pid);
+        throw error;
+      }
       announceAll(standby);
       return standby;
     } finally {

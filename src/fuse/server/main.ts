@@ -37,6 +37,7 @@ const LOCK_POLL_MS = 2;
 const REHEARSAL_MS = 1_000;
 /** More than the made-up objects take. */
 const REHEARSAL_CACHE_BYTES = 16 << 20;
+const LISTEN_RETRY_MS = 1_000;
 /** Caches that a standby opens before it knows which mount it will serve; one host has one or two. */
 const PREPARED_CACHES_MAX = 2;
 
@@ -151,7 +152,10 @@ export function runServer(runDir: string, readers: ReaderPool, whenFatal: (fatal
     const ready = performance.now();
     const { user, system } = process.cpuUsage(cpu);
     for (const fd of [mount.fuseFd, mount.indexFd, mount.envelopeFd]) fs.closeSync(fd);
-    await listenControl({ path: controlPath(announced.dir), methods: controlMethods(opened, opened.cache), allowedUids: [0, process.getuid!()], peerCredentials: libc().peerCredentials, log });
+    const listen = (): Promise<unknown> => listenControl({ path: controlPath(announced.dir), methods: controlMethods(opened, opened.cache), allowedUids: [0, process.getuid!()], peerCredentials: libc().peerCredentials, log });
+    if (announced.negotiated === null) await listen();
+    // Who serves already serves on, also where there is no room for a socket: failing here would open the mount a second time.
+    else await listen().catch((error: unknown) => listenLater(listen, error));
     log.info(resend ? 'the mount was taken over' : 'the mount is opened', { lockMs: Math.round(locked - begun), openMs: Math.round(ready - locked), cpuMs: Math.round((user + system) / 1000), upMs: Math.round(begun) });
     // Without a keeper nobody else may hold the other mounts.
     if (!orphan) standby.release();
@@ -164,6 +168,11 @@ export function runServer(runDir: string, readers: ReaderPool, whenFatal: (fatal
     await Promise.all([readers.rehearse({ ...setup, ms: REHEARSAL_MS }), rehearseMain({ log, version: VERSION, setup, cache, wanted: () => wanted })]);
     const { user, system } = process.cpuUsage();
     log.info('this spare is warm', { upMs: Math.round(performance.now()), cpuMs: Math.round((user + system) / 1000) });
+  }
+
+  function listenLater(listen: () => Promise<unknown>, error: unknown): void {
+    log.error('the control socket could not be made; tried again', { error });
+    setTimeout(() => void listen().catch((again: unknown) => listenLater(listen, again)), LISTEN_RETRY_MS);
   }
 
   const channel = new Channel(new Socket({ fd: CHANNEL_FD, readable: true, writable: true }), {
