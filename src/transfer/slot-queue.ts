@@ -10,6 +10,11 @@ interface Waiter {
   admit(): void;
 }
 
+/** How many of so many slots background work may have. */
+export function backgroundSlots(slots: number): number {
+  return slots - Math.floor(slots / 4);
+}
+
 export class SlotQueue {
   private taken = 0;
   private readonly demanded = new Set<Waiter>();
@@ -23,7 +28,7 @@ export class SlotQueue {
     /** How many slots background work makes good use of just now. */
     private readonly pace: () => number = () => Infinity,
   ) {
-    this.backgroundSlots = slots - Math.floor(slots / 4);
+    this.backgroundSlots = backgroundSlots(slots);
   }
 
   get inFlight(): number {

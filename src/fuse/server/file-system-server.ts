@@ -25,6 +25,7 @@ import { monotonicMs, SharedState } from '../../repository/shared-state';
 import { Views } from '../../repository/views';
 import { Walker } from '../../repository/walker';
 import { systemClock } from '../../transfer/clock';
+import { backgroundSlots } from '../../transfer/slot-queue';
 import { createTransfer } from '../../transfer/transfer';
 import type { Transfer } from '../../transfer/transfer';
 import type { Negotiated } from '../kernel/init';
@@ -138,7 +139,7 @@ export class FileSystemServer {
     });
     this.walker = new Walker({ catalogs, store: this.store, fqrn: config.fqrn });
     this.views = new Views({ fqrn: config.fqrn, walker: this.walker, store: this.store, catalogs, places, cache, log });
-    this.prefetch = new Prefetch({ catalogs, store: this.store, cache, log });
+    this.prefetch = new Prefetch({ catalogs, store: this.store, cache, log, inFlightMax: backgroundSlots(config.maxConnections) });
     this.speculation =
       config.speculation === 'off'
         ? null

@@ -25,7 +25,6 @@ import type { ObjectStore } from '../../repository/object-store';
 import { Pace } from './pace';
 import type { PaceWorld } from './pace';
 
-const IN_FLIGHT_MAX = 16;
 const ROWS = 256;
 /** Objects pinned in one transaction, and looked at then. */
 const BATCH = 128;
@@ -70,6 +69,8 @@ export interface PrefetchWorld {
   readonly store: ObjectStore;
   readonly cache: ObjectCache;
   readonly log: Logger;
+  /** Objects that it fetches at a time: as many as the transfer carries at once in the background, more would only wait there. */
+  readonly inFlightMax: number;
   readonly pace?: PaceWorld;
 }
 
@@ -115,7 +116,7 @@ export class Prefetch {
   }
 
   async #run(begin: () => Promise<PrefetchStart>, { pin, bytesPerSecond, mustFit }: PrefetchOptions, signal: AbortSignal): Promise<PrefetchResult> {
-    const { store, cache, pace } = this.#world;
+    const { store, cache, pace, inFlightMax } = this.#world;
     const start = await begin();
     if (mustFit === true) await this.#checkRoom(start, signal);
     const count = new Counter(store);
@@ -143,7 +144,7 @@ export class Prefetch {
         if (signal.aborted) throw cancelled();
         const one: Promise<void> = fetch(need).finally(() => flying.delete(one));
         flying.add(one);
-        if (flying.size >= IN_FLIGHT_MAX) await Promise.race(flying);
+        if (flying.size >= inFlightMax) await Promise.race(flying);
         if (failure !== null) throw failure;
       }
     };
