@@ -85,7 +85,7 @@ function published(dir) {
   if (storage !== undefined) return { storage, key, fqrn, at: at ?? '', source: process.env.IMAGE };
   const made = { storage: `${dir}/storage`, key: `${dir}/keys/whole.example.org.pub`, fqrn: 'whole.example.org', at: 'image', source: process.env.IMAGE ?? '/usr' };
   run('repo', 'create', made.fqrn, '--storage', made.storage, '--keys', `${dir}/keys`);
-  run('publish', made.source, made.fqrn, '--storage', made.storage, '--keys', `${dir}/keys`, '--to', `/${made.at}`);
+  run('publish', `dir:${made.source}`, made.fqrn, '--storage', made.storage, '--keys', `${dir}/keys`, '--to', `/${made.at}`);
   return made;
 }
 
@@ -177,13 +177,16 @@ class Mount {
     try {
       run('umount', this.mountpoint, '--lazy', '--run-dir', this.runDir);
     } catch {
-      execFileSync('umount', ['-l', this.mountpoint]);
+      // Not mounted, or nobody is there to be asked.
+      if (fs.readFileSync('/proc/self/mountinfo', 'latin1').includes(` ${this.mountpoint} `)) execFileSync('umount', ['-l', this.mountpoint]);
     }
   }
 }
 
 async function main(out) {
   const dir = fs.mkdtempSync(path.join(process.env.CACHE ?? os.tmpdir(), 'mesos-cvmfs-whole.'));
+  // The web server's worker is another user.
+  fs.chmodSync(dir, 0o711);
   const emit = recorder(out);
   let web;
   let proxy;
