@@ -23,6 +23,14 @@ const out = [
 ];
 const add = (title, ...text) => out.push(`## ${title}`, '', ...text, '');
 if (there('fs.jsonl')) add('A mounted image beside the same tree on ext4', execFileSync('python3', [path.join(__dirname, 'summary.py'), path.join(dir, 'fs.jsonl')], { encoding: 'utf8' }).trimEnd());
+if (there('fs-fuse-native.jsonl')) add('The same through fuse-native', execFileSync('python3', [path.join(__dirname, 'summary.py'), path.join(dir, 'fs-fuse-native.jsonl')], { encoding: 'utf8' }).trimEnd());
+if (there('start.jsonl')) add('Starts far from the server', table(rows('start.jsonl')));
+if (there('whole-image.jsonl')) add('Reading a whole image', table(rows('whole-image.jsonl')));
+if (there('takeover.json')) add('Takeover', '```json', fs.readFileSync(path.join(dir, 'takeover.json'), 'utf8').trimEnd(), '```');
+if (there('data-path.jsonl')) {
+  const all = rows('data-path.jsonl');
+  add('Data paths', ...['speed', 'page_cache', 'updated_image'].map((kind) => `${table(all.filter(({ what }) => what === kind))}\n`));
+}
 if (there('provision.jsonl')) add('Provision', table(rows('provision.jsonl')));
 if (there('containers.jsonl')) {
   const all = rows('containers.jsonl');

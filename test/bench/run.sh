@@ -10,7 +10,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 bench=$top/test/bench
 out=${1:-$top/docs/benchmarks/$(date -u +%F)}
-sections=${ONLY:-fs provision containers flat-line scale image-actions}
+sections=${ONLY:-fs fuse-native start whole-image takeover data-path provision containers flat-line scale image-actions}
 mkdir -p "$out"
 failed=
 
@@ -24,6 +24,11 @@ section() { # name, seconds at most, command…
 }
 
 section fs 540 env RUNS="${RUNS:-3}" "$bench/fs.sh" "$out/fs.jsonl"
+section fuse-native 300 env RUNS=1 DRIVER=fuse-native "$bench/fs.sh" "$out/fs-fuse-native.jsonl"
+section start 150 node "$bench/start.js" "$out/start.jsonl"
+section whole-image 240 node "$bench/whole-image.js" "$out/whole-image.jsonl"
+section takeover 180 node "$bench/takeover.js" "$out/takeover.json" 100 300 paced
+section data-path 240 node "$bench/data-path.js" "$out/data-path.jsonl"
 section provision 90 node "$bench/provision.js" "$out/provision.jsonl" 200
 section containers 180 node "$bench/containers.js" "$out/containers.jsonl"
 section flat-line 180 node "$bench/flat-line.js" "$out/flat-line.jsonl"
