@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { Failure } from '../../error';
 import type { Logger } from '../../log/logger';
+import { spareDir } from '../control/control-path';
 
 export function mountDir(runDir: string, id: string): string {
   return path.join(runDir, 'mounts', id);
@@ -20,15 +21,14 @@ export function makeMountDir(runDir: string, record: { readonly id: string; read
   fs.chownSync(dir, record.serverUid, record.serverGid);
 }
 
-/** The folder in which spares rehearse, 0700, of their user. `run_dir` is root's, so nobody else can have put one there. */
+/**
+ * The folder in which spares of a user rehearse, 0700. One for each user, and never removed: root would follow what a
+ * living process of that user puts in the way. `run_dir` is root's, so nobody else can have put one there.
+ */
 export function makeSpareDir(runDir: string, uid: number, gid: number): void {
-  const dir = path.join(runDir, 'spare');
+  const dir = spareDir(runDir, uid);
   fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
-  if (fs.lstatSync(dir).uid !== uid) {
-    fs.rmSync(dir, { recursive: true });
-    fs.mkdirSync(dir, { mode: 0o700 });
-  }
-  fs.chownSync(dir, uid, gid);
+  if (fs.lstatSync(dir).uid !== uid) fs.lchownSync(dir, uid, gid);
 }
 
 /**

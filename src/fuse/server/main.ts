@@ -1,6 +1,6 @@
 /**
  * The main thread of a file system server's process, from its beginning as a standby (start.ts). It opens nothing by path
- * but its cache, its mount's folder, `<run_dir>/spare` and its code.
+ * but its cache, its mount's folder, `<run_dir>/spare-<uid>` and its code.
  */
 import '../../config/english-only';
 import * as fs from 'node:fs';
@@ -17,7 +17,7 @@ import { createProcessWatch } from '../../native/process-watch';
 import { VERSION } from '../../version';
 import { Channel } from '../control/channel';
 import { listenControl } from '../control/control-server';
-import { controlPath } from '../control/control-path';
+import { controlPath, spareDir } from '../control/control-path';
 import { assertHost } from '../kernel/protocol';
 import { startTicks } from '../process-identity';
 import { controlMethods } from './control-methods';
@@ -162,7 +162,7 @@ export function runServer(runDir: string, readers: ReaderPool, whenFatal: (fatal
   }
 
   async function rehearse(): Promise<void> {
-    const dir = path.join(runDir, 'spare');
+    const dir = spareDir(runDir, process.getuid!());
     const cache = await ObjectCache.open({ dir, limitBytes: REHEARSAL_CACHE_BYTES }, { log });
     const setup = makeRehearsal(dir, cache.generation);
     await Promise.all([readers.rehearse({ ...setup, ms: REHEARSAL_MS }), rehearseMain({ log, version: VERSION, setup, cache, wanted: () => wanted })]);
