@@ -132,8 +132,8 @@ export class ObjectIndex {
       }).immediate();
       const version = opened.pragma('user_version', { simple: true }) as number;
       if (version > SCHEMA_VERSION) {
-        throw new Failure('FAILED_PRECONDITION', `the cache's index ${file} was made by a later version (${version}; this one knows ${SCHEMA_VERSION})`, {
-          next: 'use the later version, or another cache.dir',
+        throw new Failure('FAILED_PRECONDITION', `the cache's index ${file} has version ${version}, this program knows versions up to ${SCHEMA_VERSION}`, {
+          next: 'use the newer mesos-cvmfs that wrote it, or another cache.dir',
         });
       }
       const index = new ObjectIndex(file, opened);

@@ -39,9 +39,11 @@ const text = (maxCharacters: number) => z.string().max(maxCharacters);
 const url = text(4096).regex(/^https?:\/\/[^\s]+$/, 'expected a URL that begins with http:// or https://');
 const proxyGroups = z.array(z.array(text(4096).min(1)).min(1).max(256)).max(64);
 
+const CONFIG_VERSION = 1;
+
 const schema = z.strictObject({
   /** Grows when a field changes its meaning: the reader may be of another version than the writer during an upgrade. */
-  version: z.literal(1),
+  version: z.literal(CONFIG_VERSION),
   fqrn: z.string().max(MAX_FQRN_CHARACTERS).regex(FQRN, 'not the name of a repository'),
   /** Base URLs, in order of preference, `@fqrn@` and `@org@` replaced, without a slash at the end. */
   servers: z.array(url).min(1).max(64),
@@ -125,7 +127,9 @@ export function parseRepositoryConfig(json: string | Buffer): RepositoryConfig {
 }
 
 /** The same for a value that is parsed already. */
-export function checkRepositoryConfig(value: unknown): RepositoryConfig {
+export function checkRepositoryConfig(value: unknown, name = 'a repository configuration'): RepositoryConfig {
+  const version = (value as { version?: unknown } | null | undefined)?.version;
+  if (typeof version === 'number' && version > CONFIG_VERSION) throw new Failure('FAILED_PRECONDITION', `${name} has version ${version}, this program knows versions up to ${CONFIG_VERSION}`, { next: 'use the newer mesos-cvmfs that wrote it', data: { version } });
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;

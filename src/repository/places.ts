@@ -4,13 +4,15 @@
  *
  *     one line a place:  <index> <space> <catalog hash> <inode base> <largest rowid> <mount path, percent-encoded>\n
  *
+ *     0 index-list 1
  *     1 live@7a7436db… 7a7436db… 256 5348
  *     2 files 7a7436db… 5604 5348
  *     3 view@13fb… 13fb… 10952 5484 /.flat/13/13fba79597…
  *
  * A space is `files` (everything that is no directory: one for the repository, so that a file's page cache is shared by
  * every revision and view that holds the same catalog) or, for directories, the view that they are seen through. Indices
- * run from 1 without a gap: with index 0 the first row would be node 1, the kernel's root.
+ * run from 1 without a gap: with index 0 the first row would be node 1, the kernel's root. Line 0 has the version of the
+ * list; a list without it has version 1.
  *
  * Durability: a line is appended with one write before the first reply that uses its index, and never synced, since the
  * mount does not outlive its host. A torn last line was used by no reply; the successor cuts it off.
@@ -44,6 +46,19 @@ const TWO_32 = 4294967296;
 /** Small inode numbers mean something to programs (1 and 2: the root and our own directory). */
 const INODE_BASE_MIN = 256;
 const SPACE = /^(files|(live|view)@[0-9a-f]{40}(-rmd160|-shake128)?)$/;
+
+/** Grows when a line changes its meaning; an older program refuses a newer list and leaves it as it is. */
+const LIST_VERSION = 1;
+const VERSION_LINE = /^0 index-list (\d{1,9})\n/;
+/** As much of a list as holds its first line. */
+export const LIST_HEAD_BYTES = 64;
+
+/** FAILED_PRECONDITION for the list of a newer program. `head`: its first bytes. */
+export function checkListVersion(head: Buffer, name = "the mount's index list"): void {
+  const version = VERSION_LINE.exec(head.toString('latin1', 0, LIST_HEAD_BYTES))?.[1];
+  if (version === undefined || Number(version) <= LIST_VERSION) return;
+  throw new Failure('FAILED_PRECONDITION', `${name} has version ${version}, this program knows versions up to ${LIST_VERSION}`, { next: 'use the newer mesos-cvmfs that wrote it', data: { version: Number(version) } });
+}
 
 /** What `ensure` must know of a catalog to number its inodes. */
 export interface InodeRange {
@@ -103,13 +118,17 @@ export class PlaceList {
     this.#inodeBits = inodeBits;
   }
 
-  /** Cuts off a torn last line and tells all threads how much of the list there is. For the holder of the file's lock. */
+  /**
+   * Cuts off a torn last line, begins a list that is empty, and tells all threads how much of it there is. For the holder of
+   * the file's lock. FAILED_PRECONDITION for the list of a newer program.
+   */
   static recover(fd: number, shared: SharedState): void {
     const bytes = Buffer.alloc(fs.fstatSync(fd).size);
     for (let at = 0, got = -1; at < bytes.length && got !== 0; at += got) got = fs.readSync(fd, bytes, at, bytes.length - at, at);
+    checkListVersion(bytes);
     const complete = bytes.lastIndexOf(0x0a) + 1;
     if (complete < bytes.length) fs.ftruncateSync(fd, complete);
-    shared.placeBytes = complete;
+    shared.placeBytes = complete === 0 ? fs.writeSync(fd, `0 index-list ${LIST_VERSION}\n`, 0) : complete;
   }
 
   get(index: number): Place | undefined {
@@ -190,6 +209,7 @@ export class PlaceList {
   }
 
   #add(line: string): void {
+    if (this.#places.length === 0 && VERSION_LINE.test(`${line}\n`)) return;
     const place = decode(line, this.#places.length + 1);
     this.#places.push(place);
     if (place.space === `view@${place.catalogText}` && !this.#views.has(place.catalogText)) this.#views.set(place.catalogText, place);

@@ -8,13 +8,17 @@ import * as path from 'node:path';
 import { z } from 'zod';
 import { Failure } from '../../error';
 import { checkRepositoryConfig } from '../../config/repository-config';
+import { checkNegotiated } from '../kernel/init';
 import type { RepositoryConfig } from '../../config/repository-config';
 
-/** Grows when a field changes its meaning; an older program refuses a newer record. */
+/**
+ * Grows when a field changes its meaning; an older program refuses a newer record and leaves it as it is. A field that is
+ * only new needs no new version: who does not know it leaves it out.
+ */
 const RECORD_VERSION = 1;
 const RECORD_BYTES_MAX = 8 * 1024 * 1024;
 
-const shape = z.strictObject({
+const shape = z.object({
   version: z.literal(RECORD_VERSION),
   id: z.string().regex(/^[0-9a-f]{12}$/),
   mountpoint: z.string().startsWith('/'),
@@ -59,9 +63,10 @@ export function readRecords(runDir: string, damaged: (file: string, failure: Fai
       if (fs.statSync(file).size > RECORD_BYTES_MAX) throw new Failure('STATE_DAMAGED', `${file} is larger than a record can be`);
       const value: unknown = JSON.parse(fs.readFileSync(file, 'utf8'));
       const newer = (value as { version?: unknown } | null)?.version;
-      if (typeof newer === 'number' && newer > RECORD_VERSION) throw new Failure('STATE_DAMAGED', `${file} was written by a newer version`, { next: 'use the newer mesos-cvmfs' });
+      if (typeof newer === 'number' && newer > RECORD_VERSION) throw new Failure('FAILED_PRECONDITION', `${file} has version ${newer}, this program knows versions up to ${RECORD_VERSION}`, { next: 'use the newer mesos-cvmfs that wrote it', data: { file, version: newer } });
       const parsed = shape.parse(value);
-      records.push({ ...parsed, config: checkRepositoryConfig(parsed.config) });
+      if (parsed.negotiated !== null) checkNegotiated(parsed.negotiated, file);
+      records.push({ ...parsed, config: checkRepositoryConfig(parsed.config, `the configuration in ${file}`) });
     } catch (error) {
       damaged(file, Failure.from(error, file));
     }

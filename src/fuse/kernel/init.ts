@@ -59,6 +59,13 @@ export interface Negotiated {
   readonly passthrough: boolean;
 }
 
+/** FAILED_PRECONDITION when a newer program has agreed with the kernel on what this one does not know. `name`: the record's file. */
+export function checkNegotiated({ minor, flags }: Negotiated, name: string): void {
+  const unknown = BigInt(flags) & ~WANTED;
+  if (minor <= MINOR && unknown === 0n) return;
+  throw new Failure('FAILED_PRECONDITION', `${name}: FUSE 7.${minor} with flags 0x${BigInt(flags).toString(16)} was agreed with the kernel, this program knows 7.${MINOR} with flags 0x${WANTED.toString(16)}`, { next: 'use the newer mesos-cvmfs that mounted it' });
+}
+
 export interface InitOptions {
   /** Requests that may wait in the background (read-ahead, asynchronous reads). */
   readonly maxBackground: number;
