@@ -256,7 +256,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     about: 'say what is wrong with this host and its configuration, with the cure',
     load: async () => (await import('./commands/doctor')).doctor,
   },
-  { usage: 'upgrade', about: 'replace running processes by this version' },
+  {
+    usage: 'upgrade',
+    about: 'replace the servers of all mounts, the spare and the keeper by those of this version, while they are read',
+    options: [
+      { flags: '--check', about: 'only say what would be done' },
+      { flags: '--timeout <duration>', about: 'how long a process of this version may take to come up (default 60s)' },
+    ],
+    example: 'mesos-cvmfs upgrade',
+    load: async () => (await import('./commands/upgrade')).upgrade,
+  },
   { usage: 'agent flags', about: "print the agent's flags" },
   { usage: 'agent check', about: "check the agent's flags" },
   { usage: 'marathon translate', about: 'translate a Marathon app' },

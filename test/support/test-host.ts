@@ -56,11 +56,11 @@ export class TestHost {
   }
 
   /** Runs the command line to its end. */
-  run(args: readonly string[], options: { readonly env?: NodeJS.ProcessEnv; readonly timeoutMs?: number; readonly input?: string } = {}): Promise<Ran> {
+  run(args: readonly string[], options: { readonly env?: NodeJS.ProcessEnv; readonly timeoutMs?: number; readonly input?: string; readonly bin?: string } = {}): Promise<Ran> {
     return new Promise((resolve) => {
       const child = execFile(
         process.execPath,
-        [BIN, ...args, '--run-dir', this.runDir],
+        [options.bin ?? BIN, ...args, '--run-dir', this.runDir],
         { env: { ...process.env, ...options.env }, timeout: options.timeoutMs ?? 60_000, killSignal: 'SIGKILL', maxBuffer: 64 << 20 },
         (error, stdout, stderr) => resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 255, stdout, stderr }),
       );

@@ -24,10 +24,14 @@ const mountInfo = z.object({
   serverPid: z.number().nullable(),
   unserved: z.object({ sinceMs: z.number(), failure: z.string().nullable() }).nullable().default(null),
   serverDeath: z.enum(['waits', 'fails', 'ends']).default('waits'),
+  serverVersion: z.string().nullable().default(null),
+  replaceable: z.boolean().default(true),
   inodeBits: z.number(),
   cacheDir: z.string(),
 });
-const keeperList = z.object({ keeperPid: z.number(), sparePid: z.number().nullable().default(null), stored: z.boolean().default(false), mounts: z.array(mountInfo), dead: z.array(z.object({ repository: z.string(), mountpoint: z.string(), reason: z.string() })), warnings: z.array(z.string()) });
+const upgradeState = z.object({ version: z.string(), state: z.enum(['running', 'failed', 'done']), step: z.string(), mountsDone: z.number(), mountsTotal: z.number(), failure: z.string().nullable() });
+/** What is new since the first version has a default: a keeper of an earlier version does not say it. */
+const keeperList = z.object({ keeperPid: z.number(), keeperVersion: z.string().default('unknown'), spareVersion: z.string().nullable().default(null), upgrade: upgradeState.nullable().default(null), sparePid: z.number().nullable().default(null), stored: z.boolean().default(false), mounts: z.array(mountInfo), dead: z.array(z.object({ repository: z.string(), mountpoint: z.string(), reason: z.string() })), warnings: z.array(z.string()) });
 
 /** Starts a keeper in a session of its own, so that nothing that ends its starter ends it. */
 function startKeeper(runDir: string): void {
@@ -79,6 +83,11 @@ export class KeeperClient {
 
   async unmount(mountpoint: string, lazy: boolean): Promise<void> {
     await this.#control.call('unmount', { mountpoint, lazy });
+  }
+
+  /** Begins to replace servers, spare and keeper by those of another program; `list` says how far it is. */
+  async upgrade(request: { readonly version: string; readonly node: string; readonly dir: string; readonly timeoutMs: number }): Promise<void> {
+    await this.#control.call('upgrade', request);
   }
 
   async list(): Promise<KeeperList> {

@@ -12,12 +12,14 @@ import { isAlive } from '../process-identity';
 import type { ProcessIdentity } from '../process-identity';
 import { INDEX_FD, progressShape } from '../server/envelope';
 import type { Progress } from '../server/envelope';
+import { readHolder } from '../server/holder';
 import type { ServerProcess } from './server-process';
 
 const LOOK_MS = 200;
 
 export class AdoptedServer implements ServerProcess {
   readonly identity: ProcessIdentity;
+  readonly version: string | null;
   readonly ended: Promise<{ readonly gone: boolean }>;
   readonly #dir: string;
   #control: ControlClient | null = null;
@@ -25,6 +27,8 @@ export class AdoptedServer implements ServerProcess {
   constructor(identity: ProcessIdentity, dir: string, watch: ProcessWatch) {
     this.identity = identity;
     this.#dir = dir;
+    const said = readHolder(dir, 'server');
+    this.version = said?.pid === identity.pid ? said.version : null;
     this.ended = this.#watched(watch);
   }
 

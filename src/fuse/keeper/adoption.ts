@@ -19,7 +19,7 @@ const POLL_MS = 10;
 
 /** Processes that may hold the mount, and the number of its descriptor there; alive, and the server's user's. */
 function holders(record: MountRecord, dir: string): Holder[] {
-  const server = [record.server === null ? null : { ...record.server, fuseFd: FUSE_FD }, readHolder(dir, 'server')];
+  const server = [record.server === null ? null : { ...record.server, fuseFd: FUSE_FD, version: null }, readHolder(dir, 'server')];
   // A process that was to serve this mount may serve another one by now: only the lock says which.
   const serving = server.filter((one): one is Holder => one !== null && isOwn(one, record) && holdsLock(one, dir));
   const spare = readHolder(dir, 'spare');

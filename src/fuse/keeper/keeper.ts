@@ -7,12 +7,14 @@
  *
  *     mount   {mountpoint, config, serverUid, serverGid}   → MountInfo
  *     unmount {mountpoint, lazy}                           → {}
- *     list    {}                                           → {keeperPid, sparePid, stored, mounts: MountInfo[], dead: […], warnings}
+ *     upgrade {version, node, dir, timeoutMs}              → {}, begun: `upgrade` of list says how far it is
+ *     list    {}                                           → {keeperPid, sparePid, stored, keeperVersion, spareVersion, mounts: MountInfo[], dead: […], warnings, upgrade}
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { z } from 'zod';
 import { Failure } from '../../error';
+import { VERSION } from '../../version';
 import { checkRepositoryConfig } from '../../config/repository-config';
 import { readMountinfo } from '../../native/mountinfo';
 import { libc, LOCK_EX, LOCK_NB } from '../../native/libc';
@@ -31,15 +33,25 @@ import { readRecords, removeRecord } from './mount-record';
 import type { MountRecord } from './mount-record';
 import { FUSE_TYPE } from './own-mounts';
 import { Pings } from './pings';
-import { earlierSpare, Spare } from './spare';
+import { checkProgram, ownProgram } from './program';
+import type { Program } from './program';
+import { earlierStandbys, Spare } from './spare';
 import type { StandbyProcess } from './server-process';
 import { unmountPath } from './unmount-path';
+import { upgradeServers } from './upgrade';
+import type { UpgradeState } from './upgrade';
 
 /** The keeper ends this long after its last mount has gone. */
 const IDLE_MS = 10_000;
 const MOUNTS_MAX = 4_096;
 /** Set to 1 in the environment of a keeper, it mounts as on a kernel that does not repeat requests. For tests. */
 export const FORCE_CLONES = 'MESOS_CVMFS_FORCE_CLONES';
+/** Before it makes room for its successor it waits this long for what it is doing. */
+const SETTLE_MS = 10_000;
+const SETTLE_POLL_MS = 20;
+/** A keeper this young does not make room for a successor by itself: files that do not fit together would never end that. */
+const FOREIGN_AFTER_MS = 5_000;
+const UPGRADE_TIMEOUT_MAX_MS = 600_000;
 
 /** One mount as the keeper's clients see it. */
 export interface MountInfo {
@@ -55,6 +67,10 @@ export interface MountInfo {
   readonly unserved: Unserved | null;
   /** What the death of its server means to readers: `waits` no error, `fails` requests in hand fail, `ends` the mount ends. */
   readonly serverDeath: 'waits' | 'fails' | 'ends';
+  /** Version of the server's program; null while there is no server, or it does not say. */
+  readonly serverVersion: string | null;
+  /** False for a mount whose server cannot be replaced while it is mounted (the fuse-native driver). */
+  readonly replaceable: boolean;
   readonly inodeBits: number;
   readonly cacheDir: string;
 }
@@ -68,6 +84,9 @@ export interface DeadMount {
 
 export interface KeeperList {
   readonly keeperPid: number;
+  readonly keeperVersion: string;
+  /** Version of the warm spare's program; null while none is ready. */
+  readonly spareVersion: string | null;
   /** The warm spare; null while none is ready. */
   readonly sparePid: number | null;
   /** A service manager keeps a copy of every descriptor. */
@@ -76,7 +95,19 @@ export interface KeeperList {
   readonly dead: readonly DeadMount[];
   /** Records that this keeper does not understand, and so leaves alone, each with its file. */
   readonly warnings: readonly string[];
+  /** The upgrade that is under way, or the last one that this keeper made. */
+  readonly upgrade: UpgradeState | null;
 }
+
+/** Why a keeper ended: for want of mounts, or to make room for a successor of this program. */
+export type KeeperEnd = { readonly successor: null } | { readonly successor: Program; readonly descriptors: readonly number[] };
+
+const upgradeParams = z.strictObject({
+  version: z.string().min(1).max(64),
+  node: z.string().max(4096).startsWith('/'),
+  dir: z.string().max(4096).startsWith('/'),
+  timeoutMs: z.number().int().min(1).max(UPGRADE_TIMEOUT_MAX_MS),
+});
 
 const mountParams = z.strictObject({
   mountpoint: z.string().max(4096).regex(/^(\/[^/\0]+)+$/, 'an absolute path without //, or a slash at its end'),
@@ -100,7 +131,7 @@ function info(mount: OneMount): MountInfo {
   const { id, mountpoint, device, config, negotiated } = mount.record;
   const kept = mount instanceof KeptMount;
   const serverDeath = !kept ? 'ends' : negotiated?.resend === true ? 'waits' : 'fails';
-  return { id, repository: config.fqrn, mountpoint, device, dir: mount.dir, serverPid: mount.serverPid, unserved: kept ? mount.unserved : null, serverDeath, inodeBits: config.inodeBits, cacheDir: config.cacheDir };
+  return { id, repository: config.fqrn, mountpoint, device, dir: mount.dir, serverPid: mount.serverPid, serverVersion: kept ? mount.serverVersion : null, replaceable: kept, unserved: kept ? mount.unserved : null, serverDeath, inodeBits: config.inodeBits, cacheDir: config.cacheDir };
 }
 
 /** Takes the one lock of a `run_dir`; null when another keeper holds it. It is given back by the end of the process. */
@@ -124,14 +155,21 @@ export class Keeper {
   readonly #busy = new Set<string>();
   #control: ControlServer | null = null;
   #idle: NodeJS.Timeout | null = null;
-  readonly #onIdle: () => void;
+  #upgrade: UpgradeState | null;
+  #leaving = false;
+  readonly #since: number;
+  readonly #monotonicMs: () => number;
+  readonly #onEnd: (end: KeeperEnd) => void;
 
-  constructor(world: Omit<KeeperWorld, 'spare' | 'pings'> & { readonly sockets: DescriptorSocket; readonly monotonicMs: () => number }, onIdle: () => void) {
+  constructor(world: Omit<KeeperWorld, 'spare' | 'pings'> & { readonly sockets: DescriptorSocket; readonly monotonicMs: () => number; readonly upgrade?: UpgradeState | null }, onEnd: (end: KeeperEnd) => void) {
     const { runDir, sockets, log, monotonicMs } = world;
     const pings = new Pings({ log, monotonicMs });
-    const spare = new Spare({ runDir, sockets, log, pings, announceAll: (standby) => this.#announceAll(standby) });
+    const spare = new Spare({ runDir, sockets, log, pings, announceAll: (standby) => this.#announceAll(standby), foreign: (failure) => this.#makeRoom(failure) });
     this.#world = { ...world, spare, pings };
-    this.#onIdle = onIdle;
+    this.#upgrade = world.upgrade ?? null;
+    this.#monotonicMs = monotonicMs;
+    this.#since = monotonicMs();
+    this.#onEnd = onEnd;
   }
 
   /** Takes over what an earlier keeper left, then listens. The caller holds the keeper's lock. */
@@ -150,6 +188,7 @@ export class Keeper {
       methods: {
         mount: async (params) => info(await this.#mount(params)),
         unmount: (params) => this.#unmount(params),
+        upgrade: (params) => this.#beginUpgrade(params),
         list: () => this.#list(),
       },
     });
@@ -176,8 +215,10 @@ export class Keeper {
         }
       }
     }
-    const spare = earlierSpare(runDir);
-    if (spare !== null && !records.some((record) => holdsLock(spare, mountDir(runDir, record.id)))) {
+    // Of all folders: a server whose record is a newer program's is nobody's spare either.
+    const dirs = fs.readdirSync(path.join(runDir, 'mounts')).map((id) => mountDir(runDir, id));
+    for (const spare of earlierStandbys(runDir)) {
+      if (dirs.some((dir) => holdsLock(spare, dir))) continue;
       const over = watch.ended(spare.pid);
       if (isAlive(spare)) killProcess(spare.pid);
       await over;
@@ -302,15 +343,74 @@ export class Keeper {
     this.#considerIdle();
     return {
       keeperPid: process.pid,
+      keeperVersion: VERSION,
+      spareVersion: this.#world.spare.ready ? (this.#world.spare.process?.version ?? null) : null,
       sparePid: this.#world.spare.ready ? (this.#world.spare.process?.identity.pid ?? null) : null,
       stored: this.#world.store.managed,
       mounts: [...this.#mounts.values()].filter((mount) => mount.record.phase === 'mounted').map(info),
       dead: [...this.#dead.values()].map(({ record, reason }) => ({ repository: record.config.fqrn, mountpoint: record.mountpoint, reason })),
       warnings: this.#setAside,
+      upgrade: this.#upgrade,
     };
   }
 
+  #beginUpgrade(params: unknown): object {
+    const { timeoutMs, ...asked } = checked(upgradeParams, params);
+    if (this.#upgrade?.state === 'running') throw new Failure('FAILED_PRECONDITION', `an upgrade to version ${this.#upgrade.version} is under way: ${this.#upgrade.step}`, { next: 'mesos-cvmfs upgrade --check says how far it is' });
+    const program = checkProgram(asked);
+    this.#world.log.info('upgrade begun', { from: VERSION, to: program.version, dir: program.dir });
+    this.#upgrade = { version: program.version, state: 'running', step: 'begun', mountsDone: 0, mountsTotal: 0, failure: null };
+    void this.#runUpgrade(program, timeoutMs);
+    return {};
+  }
+
+  async #runUpgrade(program: Program, timeoutMs: number): Promise<void> {
+    const { spare, log } = this.#world;
+    const progress = (step: string, mountsDone: number, mountsTotal: number): void => {
+      this.#upgrade = { ...this.#upgrade!, step, mountsDone, mountsTotal };
+    };
+    try {
+      try {
+        await upgradeServers({ spare, log, mounts: () => this.#kept(), progress }, program, timeoutMs);
+      } catch (error) {
+        // Its servers work with a keeper of their own version only: that one replaces them, when it is asked again.
+        if (Failure.from(error).data['protocol'] === undefined || program.version === VERSION) throw error;
+        log.warn('the keeper is replaced before the servers', { error });
+      }
+      if (program.version !== VERSION) await this.#handOver(program);
+      else this.#upgrade = { ...this.#upgrade!, state: 'done', step: 'done' };
+    } catch (error) {
+      log.error('the upgrade has failed', { version: program.version, error });
+      this.#upgrade = { ...this.#upgrade!, state: 'failed', failure: Failure.from(error).message };
+    }
+  }
+
+  /** The files of this program were replaced by those of a version that this keeper cannot work with: another keeper can. */
+  #makeRoom(failure: Failure): void {
+    const { log } = this.#world;
+    log.error('this keeper can start no servers any more', { error: failure });
+    if (this.#upgrade?.state === 'running' || this.#monotonicMs() - this.#since < FOREIGN_AFTER_MS) return;
+    void this.#handOver(ownProgram());
+  }
+
+  /** Lets go of everything, once what is under way is done, and ends in favour of a successor. */
+  async #handOver(program: Program): Promise<void> {
+    if (this.#leaving) return;
+    this.#leaving = true;
+    if (this.#upgrade !== null) this.#upgrade = { ...this.#upgrade, step: 'the keeper makes room for its successor' };
+    for (const giveUpAt = this.#monotonicMs() + SETTLE_MS; this.#monotonicMs() < giveUpAt && (this.#busy.size > 0 || this.#kept().some((mount) => !mount.isSettled)); ) await new Promise((resolve) => setTimeout(resolve, SETTLE_POLL_MS));
+    const { spare, pings, watch } = this.#world;
+    this.#control?.close();
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    pings.close();
+    spare.letGo();
+    const descriptors = this.#kept().map((mount) => mount.letGo());
+    watch.close();
+    this.#onEnd({ successor: program, descriptors });
+  }
+
   async #alone<T>(mountpoint: string, work: () => Promise<T>): Promise<T> {
+    if (this.#leaving) throw new Failure('FAILED_PRECONDITION', 'the keeper is being replaced', { next: 'try again' });
     if (this.#busy.has(mountpoint)) throw new Failure('FAILED_PRECONDITION', `${mountpoint} is being mounted or unmounted`, { next: 'try again' });
     this.#busy.add(mountpoint);
     if (this.#idle !== null) clearTimeout(this.#idle);
@@ -327,13 +427,13 @@ export class Keeper {
     if (this.#idle !== null) clearTimeout(this.#idle);
     this.#idle = null;
     // A service manager would start it again at once.
-    if (this.#mounts.size > 0 || this.#busy.size > 0 || this.#world.store.managed) return;
+    if (this.#mounts.size > 0 || this.#busy.size > 0 || this.#leaving || this.#upgrade?.state === 'running' || this.#world.store.managed) return;
     this.#idle = setTimeout(() => {
       this.#control?.close();
       this.#world.spare.end();
       this.#world.pings.close();
       this.#world.watch.close();
-      this.#onIdle();
+      this.#onEnd({ successor: null });
     }, IDLE_MS);
   }
 }

@@ -92,7 +92,11 @@ export class KeptMount {
   #server: ServerProcess | null = null;
   #restarts = 0;
   #unserved: Unserved | null = null;
+  /** The server has been told to serve, and lives. */
+  #serving = false;
   #over = false;
+  /** Who waits for the next server. */
+  #awaited: Array<(outcome: ServerProcess | Failure) => void> = [];
   readonly #whenOver: (ending: Ending) => void;
   /** Ends when the mount is gone and nothing of it is left. */
   readonly over: Promise<Ending>;
@@ -119,6 +123,21 @@ export class KeptMount {
     return this.#unserved;
   }
 
+  /** What the program of the server says of itself; null while there is none. */
+  get serverVersion(): string | null {
+    return this.#server?.version ?? null;
+  }
+
+  /** True when the mount is gone, or was let go. */
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  /** False while it is being made, or a server is about to serve it. */
+  get isSettled(): boolean {
+    return this.#over || (this.#record.phase !== 'mounting' && this.#serving);
+  }
+
   get dir(): string {
     return mountDir(this.#world.runDir, this.#record.id);
   }
@@ -141,6 +160,7 @@ export class KeptMount {
       mount.#mount();
       await server.serve(mount.#record.negotiated!);
       mount.#tellSpare();
+      mount.#serving = true;
       world.pings.watch(id, server);
       return mount;
     } catch (error) {
@@ -161,6 +181,7 @@ export class KeptMount {
     if (server !== null) {
       const adopted = new AdoptedServer(server, mount.dir, world.watch);
       mount.#watch(adopted);
+      mount.#serving = true;
       world.pings.watch(record.id, adopted);
     }
     return mount;
@@ -193,6 +214,31 @@ export class KeptMount {
 
   #tellSpare(): void {
     this.#world.spare.process?.update(this.#announced());
+  }
+
+  /** Ends the server, whose place the spare takes. Resolves with the successor once it serves; rejects with why it does not. */
+  replace(): Promise<ServerProcess> {
+    if (this.#over) return Promise.reject(this.#gone());
+    const next = new Promise<ServerProcess>((resolve, reject) => this.#awaited.push((outcome) => (outcome instanceof Failure ? reject(outcome) : resolve(outcome))));
+    this.#restarts = 0;
+    const server = this.#server;
+    if (server !== null && isAlive(server.identity)) killProcess(server.identity.pid);
+    return next;
+  }
+
+  /** For the end of this keeper: nothing is done for the mount any more. Answers its descriptor, to be closed by the caller. */
+  letGo(): number {
+    this.#over = true;
+    this.#settle(this.#gone());
+    return this.#fuseFd;
+  }
+
+  #gone(): Failure {
+    return new Failure('NOT_FOUND', `the mount at ${this.#record.mountpoint} is gone`);
+  }
+
+  #settle(outcome: ServerProcess | Failure): void {
+    for (const tell of this.#awaited.splice(0)) tell(outcome);
   }
 
   /** Unmounts. FAILED_PRECONDITION when it is in use and `lazy` is false; lazily it goes when its last user goes. */
@@ -294,11 +340,14 @@ export class KeptMount {
     try {
       await standby.become(id, true, READY_TIMEOUT_MS, () => this.#noteServer(standby));
       this.#unserved = null;
+      this.#serving = this.#server === standby;
+      this.#settle(standby);
       pings.watch(id, standby);
       this.#tellSpare();
     } catch (error) {
       log.error('file system server did not start', { repository: this.#record.config.fqrn, error });
       this.#noteFailure(error);
+      this.#settle(Failure.from(error));
       // One that is not ready and does not end would keep the next one from being started.
       if (this.#server === standby) killProcess(standby.identity.pid);
     }
@@ -323,6 +372,7 @@ export class KeptMount {
     void server.ended.then(({ gone }) => {
       if (this.#server !== server) return;
       this.#server = null;
+      this.#serving = false;
       if (this.#over || this.#record.phase === 'mounting') return;
       if (gone) this.#finish();
       else {
@@ -367,6 +417,7 @@ export class KeptMount {
     } catch (error) {
       log.error('no file system server could be started', { repository: config.fqrn, error });
       this.#noteFailure(error);
+      this.#settle(Failure.from(error));
       void this.#restart();
     } finally {
       spare.again();
@@ -377,6 +428,7 @@ export class KeptMount {
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
+    this.#settle(this.#gone());
     const { id, config, mountpoint, device, phase } = this.#record;
     this.#world.pings.forget(id);
     this.#world.spare.process?.forget(id);

@@ -8,8 +8,12 @@ import { createDescriptorLogger, RUN_LOG_MAX_BYTES } from '../../log/descriptor-
 import { descriptors } from '../../native/descriptor';
 import { notifySocketOf } from '../../native/notify-socket';
 import { descriptorStore } from './descriptor-store';
+import { Failure } from '../../error';
 import { FORCE_CLONES, Keeper, lockKeeper } from './keeper';
+import type { KeeperEnd } from './keeper';
 import { lockInPlaceOf } from './managed-keeper';
+import { startSuccessor } from './successor';
+import type { UpgradeState } from './upgrade';
 
 /** A server keeps some thousand objects and catalogs open, a spare three descriptors a mount. */
 const OPEN_FILES = 65_536;
@@ -25,10 +29,11 @@ function openLog(runDir: string): number {
 export async function runKeeper(runDir: string): Promise<void> {
   fs.mkdirSync(runDir, { recursive: true, mode: 0o711 });
   const manager = notifySocketOf(process.env);
-  const lock = lockKeeper(runDir) ?? (manager === null ? null : await lockInPlaceOf(runDir));
+  let lock = lockKeeper(runDir) ?? (manager === null ? null : await lockInPlaceOf(runDir));
   if (lock === null) return;
   process.chdir('/');
-  const log = createDescriptorLogger(openLog(runDir), { fileMaxBytes: RUN_LOG_MAX_BYTES, fields: { process: 'keeper', pid: process.pid } });
+  const logFd = openLog(runDir);
+  const log = createDescriptorLogger(logFd, { fileMaxBytes: RUN_LOG_MAX_BYTES, fields: { process: 'keeper', pid: process.pid } });
   process.on('uncaughtException', (error) => log.error('uncaught', { error }));
   process.on('unhandledRejection', (error) => log.error('unhandled', { error }));
   // Ending the keeper unmounts nothing, so these are as harmless as SIGKILL; servers serve on.
@@ -42,10 +47,29 @@ export async function runKeeper(runDir: string): Promise<void> {
   libc().setNoNewPrivileges();
   if (!libc().raiseOpenFiles(OPEN_FILES)) log.warn('the limit of open files stays as it is', { wanted: OPEN_FILES });
   const store = descriptorStore({ environment: process.env, pid: process.pid, socket: manager, descriptors: descriptors(), log });
-  await new Promise<void>((resolve, reject) => {
-    const keeper = new Keeper({ runDir, withoutResend: process.env[FORCE_CLONES] === '1', libc: libc(), log, store, sockets: descriptorSocket(), watch: createProcessWatch(), monotonicMs: () => performance.now() }, resolve);
-    keeper.start().then(() => store.ready(`keeps the mounts of ${runDir}`), reject);
-  });
-  log.info('nothing left to keep');
-  fs.closeSync(lock);
+  for (let upgrade: UpgradeState | null = null, held: readonly number[] = []; ; ) {
+    const end: KeeperEnd = await new Promise((resolve, reject) => {
+      const keeper = new Keeper({ runDir, withoutResend: process.env[FORCE_CLONES] === '1', libc: libc(), log, store, upgrade, sockets: descriptorSocket(), watch: createProcessWatch(), monotonicMs: () => performance.now() }, resolve);
+      keeper.start().then(() => {
+        for (const fd of held) fs.closeSync(fd);
+        held = [];
+        store.ready(`keeps the mounts of ${runDir}`);
+      }, reject);
+    });
+    fs.closeSync(lock);
+    if (end.successor === null) return log.info('nothing left to keep');
+    log.info('this keeper makes room for its successor', { version: end.successor.version });
+    // A service manager starts the next one itself, with the descriptors from its store.
+    if (manager !== null) return;
+    try {
+      return await startSuccessor(end.successor, runDir, logFd, log);
+    } catch (error) {
+      log.error('no successor has come up; this keeper goes on, with what it has loaded', { error });
+      const again = lockKeeper(runDir);
+      if (again === null) return;
+      lock = again;
+      held = end.descriptors;
+      upgrade = { version: end.successor.version, state: 'failed', step: 'the keeper was not replaced', mountsDone: 0, mountsTotal: 0, failure: Failure.from(error).message };
+    }
+  }
 }

@@ -12,8 +12,12 @@ import type { DescriptorSocket } from '../../native/descriptor-socket';
 import type { Negotiated } from '../kernel/init';
 import { startTicks } from '../process-identity';
 import type { ProcessIdentity } from '../process-identity';
-import { CHANNEL_FD, DESCRIPTORS_FD, progressShape } from '../server/envelope';
-import type { Announced, Envelope, Progress } from '../server/envelope';
+import { VERSION } from '../../version';
+import { CHANNEL_FD, checkHello, DESCRIPTORS_FD, progressShape, PROTOCOL } from '../server/envelope';
+import type { Announced, Envelope, Hello, Progress } from '../server/envelope';
+import { killProcess } from './kill-process';
+import { serverFile } from './program';
+import type { Program } from './program';
 
 /** A server holds little that lives long; without a small young generation V8 keeps tens of MiB of dead buffers. */
 export const NODE_OPTIONS = ['--max-semi-space-size=1', '--optimize-for-size', '--expose-gc'];
@@ -28,6 +32,8 @@ const SEND_TIMEOUT_MS = 30_000;
 /** The server of a mount, however the keeper came to it. */
 export interface ServerProcess {
   readonly identity: ProcessIdentity;
+  /** What its program says of itself; null while it has not. */
+  readonly version: string | null;
   /** Ends with the process; true when it had said that its mount is gone from the kernel. */
   readonly ended: Promise<{ readonly gone: boolean }>;
   /** How far its reader workers are; rejects when its main thread does not answer in time. */
@@ -35,6 +41,7 @@ export interface ServerProcess {
 }
 
 export interface StandbyOptions {
+  readonly program: Program;
   readonly runDir: string;
   readonly logFd: number;
   readonly uid: number;
@@ -62,6 +69,9 @@ export class StandbyProcess implements ServerProcess {
   readonly uid: number;
   readonly gid: number;
   readonly ended: Promise<{ readonly gone: boolean }>;
+  /** Resolves when it has said that it speaks our protocol; FAILED_PRECONDITION when it does not, and then it is ended. */
+  readonly hello: Promise<Hello>;
+  #version: string | null = null;
   readonly #channel: Channel;
   readonly #socket: number;
   readonly #sockets: DescriptorSocket;
@@ -94,11 +104,17 @@ export class StandbyProcess implements ServerProcess {
         resolve({ gone: this.#gone });
       }),
     );
+    this.hello = this.#greet();
+    this.hello.catch((error: unknown) => {
+      if (Failure.from(error).code !== 'FAILED_PRECONDITION') return;
+      options.log.error('a file system server of another version is of no use', { pid, error });
+      killProcess(pid);
+    });
   }
 
   /** SYSTEM when there is no process to be had. */
   static start(options: StandbyOptions): StandbyProcess {
-    const child = spawn(process.execPath, [...NODE_OPTIONS, path.resolve(__dirname, '../server/start.js'), options.runDir], {
+    const child = spawn(options.program.node, [...NODE_OPTIONS, serverFile(options.program), options.runDir], {
       // A session of its own: a signal to the keeper's group, or its death, does not reach it.
       detached: true,
       cwd: '/',
@@ -109,8 +125,28 @@ export class StandbyProcess implements ServerProcess {
     });
     // Told once more when there is no process to speak of.
     child.on('error', () => undefined);
-    if (child.pid === undefined) throw new Failure('SYSTEM', `cannot start a file system server (${process.execPath})`);
+    if (child.pid === undefined) throw new Failure('SYSTEM', `cannot start a file system server (${options.program.node})`);
     return new StandbyProcess(child, child.pid, options);
+  }
+
+  get version(): string | null {
+    return this.#version;
+  }
+
+  async #greet(): Promise<Hello> {
+    const said = await this.#channel.call('hello', { protocol: PROTOCOL, version: VERSION }, WARM_TIMEOUT_MS).catch((error: unknown) => {
+      // A program from before there was this word.
+      if (Failure.from(error).code === 'UNIMPLEMENTED') return null;
+      throw error;
+    });
+    const hello = checkHello(said, 'file system server', 'keeper');
+    this.#version = hello.version;
+    return hello;
+  }
+
+  /** Leaves it to itself, as this keeper's end would: a standby then guards the mounts that it holds. */
+  letGo(): void {
+    this.#channel.close();
   }
 
   /**
@@ -143,8 +179,8 @@ export class StandbyProcess implements ServerProcess {
   }
 
   /** Has its workers rehearse; resolves when they are at their best. */
-  async warm(): Promise<void> {
-    await this.#channel.call('warm', {}, WARM_TIMEOUT_MS);
+  async warm(timeoutMs: number = WARM_TIMEOUT_MS): Promise<void> {
+    await this.#channel.call('warm', {}, timeoutMs);
   }
 
   /**
@@ -152,6 +188,8 @@ export class StandbyProcess implements ServerProcess {
    * `told` is called when the word is on its way.
    */
   async become(id: string, resend: boolean, timeoutMs: number, told: () => void = () => undefined): Promise<void> {
+    // Known of every spare that is warm; nothing may be said of mounts to one that would not understand it.
+    if (this.#version === null) await this.hello;
     let served: Promise<unknown> | null = null;
     await this.#inOrder(() => {
       served = this.#channel.call('become', { id, resend }, timeoutMs);

@@ -2,15 +2,23 @@
  * The warm spare: one standby that holds every mount and can become the server of any. Whoever needs a server takes it,
  * and another is started once that server serves. What it knows of the mounts is told to it as they come, change and go.
  *
- *     <run_dir>/spare.json   who it is, for the next keeper; root's, 0600, written before it holds anything
+ * During an upgrade the first spare of the new version comes up beside the old one, which then stays in reserve until every
+ * mount is served by the new version.
+ *
+ *     <run_dir>/spare.json   who it is, and the other standbys that live, for the next keeper; root's, 0600, written before
+ *                            it holds anything
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { z } from 'zod';
+import { Failure } from '../../error';
 import { isAlive } from '../process-identity';
 import type { ProcessIdentity } from '../process-identity';
 import { identityShape } from '../server/envelope';
 import { makeSpareDir } from './mount-dir';
 import { killProcess } from './kill-process';
+import { ownProgram } from './program';
+import type { Program } from './program';
 import type { Pings } from './pings';
 import { StandbyProcess } from './server-process';
 import type { StandbyOptions } from './server-process';
@@ -21,9 +29,17 @@ const RESTART_DELAY_MAX_MS = 60_000;
 /** One that lived this long died of something new. */
 const STABLE_MS = 60_000;
 const LOG_BYTES_MAX = 1024 * 1024;
+const READY_POLL_MS = 20;
+const ANSWER_MS = 1_000;
+/** Of what a process wrote before it ended: the end of a stack trace is enough to know it by. */
+const LAST_WORDS_BYTES = 1_024;
+/** Standbys that live at a time: the spare, the one in reserve, and some that are about to become servers. */
+const STANDBYS_MAX = 64;
 
 export interface SpareWorld extends Pick<StandbyOptions, 'runDir' | 'sockets' | 'log'> {
   readonly pings: Pings;
+  /** A spare speaks another protocol: the files of this program were replaced by those of another version. */
+  readonly foreign: (failure: Failure) => void;
   /** Tells a new process every mount that it could serve. */
   readonly announceAll: (standby: StandbyProcess) => void;
 }
@@ -35,6 +51,11 @@ export class Spare {
   #failures = 0;
   #timer: NodeJS.Timeout | null = null;
   #wanted: { readonly uid: number; readonly gid: number } | null = null;
+  #program: Program = ownProgram();
+  /** The last spare of the program before, during an upgrade. */
+  #reserve: { readonly program: Program; readonly spare: StandbyProcess | null } | null = null;
+  /** Processes started here that may hold mounts without being anybody's server. */
+  #standbys: readonly ProcessIdentity[] = [];
 
   constructor(world: SpareWorld) {
     this.#world = world;
@@ -85,8 +106,102 @@ export class Spare {
     return this.#spawn(uid, gid);
   }
 
+  /** The program that new servers are started from. */
+  get program(): Program {
+    return this.#program;
+  }
+
+  /**
+   * Has a standby of another program come up beside the spare and take its place once it is warm; the earlier spare stays
+   * in reserve. FAILED_PRECONDITION with the reason when it does not come up in time, and then everything is as before.
+   */
+  async stage(program: Program, uid: number, gid: number, timeoutMs: number): Promise<void> {
+    const { log, announceAll, pings, runDir } = this.#world;
+    const logFrom = logSize(runDir);
+    const candidate = this.#spawn(uid, gid, program);
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Failure('DEADLINE_EXCEEDED', `it was not ready within ${timeoutMs} ms`)), timeoutMs)));
+      const up = async (): Promise<void> => {
+        const { version } = await candidate.hello;
+        if (version !== program.version) throw new Failure('FAILED_PRECONDITION', `${program.dir} holds version ${version}, not ${program.version}`, { next: 'run mesos-cvmfs upgrade of the version that is to stay' });
+        await candidate.warm(timeoutMs);
+        await candidate.ping(ANSWER_MS);
+      };
+      await Promise.race([up(), late]);
+    } catch (error) {
+      killProcess(candidate.identity.pid);
+      await candidate.ended;
+      const failure = Failure.from(error);
+      const why = failure.code === 'NETWORK' ? `its process ended: ${lastWords(runDir, logFrom)}` : failure.message;
+      throw new Failure('FAILED_PRECONDITION', `version ${program.version} does not come up: ${why}`, { cause: error, data: failure.data });
+    } finally {
+      clearTimeout(timer);
+    }
+    log.info('a spare of another version is ready', { version: program.version, pid: candidate.identity.pid });
+    this.#reserve = { program: this.#program, spare: this.#process };
+    this.#program = program;
+    this.#wanted = { uid, gid };
+    this.#process = candidate;
+    this.#failures = 0;
+    this.#attach(candidate);
+    this.#ready = true;
+    pings.watch('spare', candidate);
+    // Mounts that were made while it came up.
+    announceAll(candidate);
+  }
+
+  /** Resolves when a spare for this user is warm; FAILED_PRECONDITION when there is none in time. */
+  async readyFor(uid: number, gid: number, timeoutMs: number): Promise<void> {
+    this.want(uid, gid);
+    for (const giveUpAt = Date.now() + timeoutMs; !this.#ready; await new Promise((resolve) => setTimeout(resolve, READY_POLL_MS))) {
+      if (Date.now() > giveUpAt) throw new Failure('FAILED_PRECONDITION', `no spare of version ${this.#program.version} was ready within ${timeoutMs} ms`, { next: `see ${logFile(this.#world.runDir)}` });
+    }
+  }
+
+  /** The upgrade has failed: from now on servers are of the program before, the first one the spare in reserve. */
+  goBack(): void {
+    const { pings, announceAll, log } = this.#world;
+    const reserve = this.#reserve;
+    if (reserve === null) return;
+    log.warn('back to the program before', { version: reserve.program.version });
+    this.#reserve = null;
+    const failed = this.#process;
+    this.#process = null;
+    this.#ready = false;
+    this.#failures = 0;
+    this.#program = reserve.program;
+    if (failed !== null) killProcess(failed.identity.pid);
+    if (reserve.spare !== null && isAlive(reserve.spare.identity)) {
+      this.#process = reserve.spare;
+      this.#attach(reserve.spare);
+      this.#ready = true;
+      pings.watch('spare', reserve.spare);
+      announceAll(reserve.spare);
+    } else this.again();
+  }
+
+  /** The upgrade is done: nobody needs the spare in reserve. */
+  settle(): void {
+    const spare = this.#reserve?.spare ?? null;
+    this.#reserve = null;
+    if (spare !== null) killProcess(spare.identity.pid);
+  }
+
+  /** For the end of this keeper: standbys guard the mounts until the next one comes. */
+  letGo(): void {
+    this.settle();
+    this.#wanted = null;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#process?.letGo();
+    this.#process = null;
+    this.#ready = false;
+  }
+
   /** No more spares; the one that is there ends. */
   end(): void {
+    this.settle();
     this.#wanted = null;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
@@ -101,7 +216,6 @@ export class Spare {
     if (this.#wanted === null || this.#process !== null) return;
     const { uid, gid } = this.#wanted;
     const { log } = this.#world;
-    const since = Date.now();
     let spare: StandbyProcess;
     try {
       spare = this.#spawn(uid, gid);
@@ -112,6 +226,11 @@ export class Spare {
     }
     this.#process = spare;
     this.#ready = false;
+    this.#attach(spare);
+    spare.hello.catch((error: unknown) => {
+      const failure = Failure.from(error);
+      if (failure.code === 'FAILED_PRECONDITION') this.#world.foreign(failure);
+    });
     spare.warm().then(
       () => {
         if (this.#process !== spare) return;
@@ -122,6 +241,12 @@ export class Spare {
         if (this.#process === spare) log.warn('a spare was not warmed up', { error });
       },
     );
+  }
+
+  /** What is done when the spare ends by itself. */
+  #attach(spare: StandbyProcess): void {
+    const { log } = this.#world;
+    const since = Date.now();
     void spare.ended.then(() => {
       if (this.#process !== spare) return;
       this.#process = null;
@@ -134,15 +259,16 @@ export class Spare {
     });
   }
 
-  #spawn(uid: number, gid: number): StandbyProcess {
+  #spawn(uid: number, gid: number, program: Program = this.#program): StandbyProcess {
     const { runDir, sockets, log, announceAll } = this.#world;
     makeSpareDir(runDir, uid, gid);
-    const logFd = fs.openSync(path.join(runDir, 'spare.log'), fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW, 0o600);
+    const logFd = fs.openSync(logFile(runDir), fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW, 0o600);
     try {
       if (fs.fstatSync(logFd).size > LOG_BYTES_MAX) fs.ftruncateSync(logFd, 0);
-      const standby = StandbyProcess.start({ runDir, logFd, uid, gid, sockets, log });
+      const standby = StandbyProcess.start({ program, runDir, logFd, uid, gid, sockets, log });
       try {
-        writeSpareRecord(runDir, standby.identity);
+        this.#standbys = [standby.identity, ...this.#standbys.filter(isAlive)].slice(0, STANDBYS_MAX);
+        writeSpareRecord(runDir, this.#standbys);
       } catch (error) {
         // With no room for the record there would be one more process at each attempt.
         killProcess(standby.identity.pid);
@@ -160,18 +286,41 @@ function recordFile(runDir: string): string {
   return path.join(runDir, 'spare.json');
 }
 
-function writeSpareRecord(runDir: string, identity: ProcessIdentity): void {
+function logFile(runDir: string): string {
+  return path.join(runDir, 'spare.log');
+}
+
+function logSize(runDir: string): number {
+  return fs.statSync(logFile(runDir), { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** The end of what standbys have written since their log had this size. */
+function lastWords(runDir: string, from: number): string {
+  const fd = fs.openSync(logFile(runDir), fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+  try {
+    const { size } = fs.fstatSync(fd);
+    const bytes = Buffer.alloc(Math.min(LAST_WORDS_BYTES, Math.max(0, size - from)));
+    fs.readSync(fd, bytes, 0, bytes.length, size - bytes.length);
+    return bytes.toString().trim().replace(/\s+/g, ' ') || 'it said nothing';
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function writeSpareRecord(runDir: string, standbys: readonly ProcessIdentity[]): void {
   const temp = `${recordFile(runDir)}.${process.pid}.tmp`;
-  fs.writeFileSync(temp, JSON.stringify(identity), { mode: 0o600 });
+  fs.writeFileSync(temp, JSON.stringify({ ...standbys[0], others: standbys.slice(1) }), { mode: 0o600 });
   fs.renameSync(temp, recordFile(runDir));
 }
 
-/** The living spare of an earlier keeper. It may have become a server since. */
-export function earlierSpare(runDir: string): ProcessIdentity | null {
+const recordShape = identityShape.extend({ others: z.array(identityShape).max(STANDBYS_MAX).default([]) });
+
+/** The living standbys of an earlier keeper. Some may have become servers since. */
+export function earlierStandbys(runDir: string): ProcessIdentity[] {
   try {
-    const parsed = identityShape.safeParse(JSON.parse(fs.readFileSync(recordFile(runDir), 'utf8')));
-    return parsed.success && isAlive(parsed.data) ? parsed.data : null;
+    const { others, ...spare } = recordShape.parse(JSON.parse(fs.readFileSync(recordFile(runDir), 'utf8')));
+    return [spare, ...others].filter(isAlive);
   } catch {
-    return null;
+    return [];
   }
 }

@@ -9,7 +9,8 @@
  *     descriptor 6  socket that descriptors of mounts come through: 12 bytes, the mount's id, with /dev/fuse and the envelope
  *                   and, unless the kernel is known to repeat requests, devices that are clones once it serves (kernel/clone.ts)
  *
- *     keeper → standby   announce {mount}  after its descriptors were sent      keeper ← server   gone {}   the kernel has
+ *     keeper → standby   hello {protocol, version} → {protocol, version}, before everything else
+ *                        announce {mount}  after its descriptors were sent      keeper ← server   gone {}   the kernel has
  *                        update {id, …}    forget {id}    warm {}                                 given the mount up
  *                        become {id, resend}   serve {negotiated, resend}   ping {}
  */
@@ -18,6 +19,31 @@ import { z } from 'zod';
 import { Failure } from '../../error';
 import { checkRepositoryConfig, MAX_REPOSITORY_CONFIG_BYTES } from '../../config/repository-config';
 import type { RepositoryConfig } from '../../config/repository-config';
+
+/**
+ * Grows when a word between keeper and standby, or the meaning of a descriptor, changes. The two may be of different
+ * versions: during an upgrade, and when a package has replaced the files below a keeper that runs. They work together
+ * when this number is the same, else they refuse each other.
+ */
+export const PROTOCOL = 1;
+
+/** Read loosely: it is all that programs of different protocols ever understand of each other. */
+const helloShape = z.object({ protocol: z.number().int().min(1), version: z.string().max(64) });
+export interface Hello {
+  readonly protocol: number;
+  readonly version: string;
+}
+
+/** What the other end says of itself; FAILED_PRECONDITION, with its `protocol` in the data, when the two cannot work together. */
+export function checkHello(said: unknown, who: string, own: string): Hello {
+  const parsed = helloShape.safeParse(said);
+  const { protocol, version } = parsed.success ? parsed.data : { protocol: 0, version: 'unknown' };
+  if (protocol === PROTOCOL) return { protocol, version };
+  throw new Failure('FAILED_PRECONDITION', `the ${who} is version ${version} and speaks protocol ${protocol}, this ${own} speaks protocol ${PROTOCOL}`, {
+    next: 'run mesos-cvmfs upgrade of the version that is to stay',
+    data: { protocol, version },
+  });
+}
 
 export const CHANNEL_FD = 3;
 export const FUSE_FD = 4;

@@ -10,11 +10,14 @@ import type { ProcessIdentity } from '../process-identity';
 
 const HOLDER_BYTES_MAX = 4_096;
 
-const shape = z.strictObject({ pid: z.number().int().min(1), startTicks: z.number().int().min(0), fuseFd: z.number().int().min(0) });
+/** Read loosely: another version's process may say more of itself. */
+const shape = z.object({ pid: z.number().int().min(1), startTicks: z.number().int().min(0), fuseFd: z.number().int().min(0), version: z.string().max(64).nullable().default(null) });
 
 export interface Holder extends ProcessIdentity {
   /** Number of /dev/fuse in that process. */
   readonly fuseFd: number;
+  /** Version of its program; null when it does not say. */
+  readonly version: string | null;
 }
 
 export type HolderRole = 'server' | 'spare';

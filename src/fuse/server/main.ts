@@ -21,7 +21,7 @@ import { controlPath, spareDir } from '../control/control-path';
 import { assertHost } from '../kernel/protocol';
 import { startTicks } from '../process-identity';
 import { controlMethods } from './control-methods';
-import { becomeShape, CHANNEL_FD, FUSE_FD, INDEX_FD, readEnvelope } from './envelope';
+import { becomeShape, CHANNEL_FD, checkHello, FUSE_FD, INDEX_FD, PROTOCOL, readEnvelope } from './envelope';
 import { FileSystemServer } from './file-system-server';
 import { writeHolder } from './holder';
 import { rehearseMain } from './main-rehearsal';
@@ -134,7 +134,7 @@ export function runServer(runDir: string, readers: ReaderPool, whenFatal: (fatal
     Object.assign(fields, { process: 'server', repository: announced.fqrn });
     libc().duplicateTo(mount.fuseFd, FUSE_FD);
     libc().duplicateTo(mount.indexFd, INDEX_FD);
-    writeHolder(announced.dir, 'server', { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd: FUSE_FD });
+    writeHolder(announced.dir, 'server', { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd: FUSE_FD, version: VERSION });
     const opened = await FileSystemServer.open(readEnvelope(mount.envelopeFd), {
       log,
       fuseFd: FUSE_FD,
@@ -179,6 +179,10 @@ export function runServer(runDir: string, readers: ReaderPool, whenFatal: (fatal
     name: 'keeper',
     log,
     methods: {
+      hello: (params) => {
+        checkHello(params, 'keeper', 'file system server');
+        return { protocol: PROTOCOL, version: VERSION };
+      },
       announce: (params) => standby.announce(params),
       update: (params) => standby.update(params),
       forget: (params) => standby.forget(params),

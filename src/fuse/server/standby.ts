@@ -10,6 +10,7 @@ import type { DescriptorSocket } from '../../native/descriptor-socket';
 import { LOCK_EX, LOCK_NB } from '../../native/libc';
 import type { Libc } from '../../native/libc';
 import type { ProcessWatch } from '../../native/process-watch';
+import { VERSION } from '../../version';
 import { isAlive, startTicks } from '../process-identity';
 import { announcedShape, DESCRIPTORS_FD, DEVICES_MAX, forgetShape, ID_BYTES, MOUNT_DESCRIPTORS, updateShape } from './envelope';
 import type { Announced } from './envelope';
@@ -67,7 +68,7 @@ export class Standby {
       for (const fd of received?.fds ?? []) fs.closeSync(fd);
       throw error;
     }
-    writeHolder(announced.dir, 'spare', { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd });
+    writeHolder(announced.dir, 'spare', { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd, version: VERSION });
     this.#world.prepare(announced);
   }
 

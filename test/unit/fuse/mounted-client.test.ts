@@ -22,7 +22,7 @@ describe('the answers of a file system server', () => {
     dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mcc-'));
     const methods = Object.fromEntries(['makeView', 'restoreView', 'snapshot', 'walk'].map((name) => [name, () => answer]));
     server = await listenControl({ path: path.join(dir, 'control.sock'), methods, allowedUids: [process.getuid!()], peerCredentials: libc().peerCredentials, log: silentLogger });
-    client = new MountedClient({ id: '0', repository: 'r.example.org', mountpoint: '/m', device: '0:1', dir, serverPid: 1, unserved: null, serverDeath: 'waits', inodeBits: 64, cacheDir: '/c' });
+    client = new MountedClient({ id: '0', repository: 'r.example.org', mountpoint: '/m', device: '0:1', dir, serverPid: 1, serverVersion: null, replaceable: true, unserved: null, serverDeath: 'waits', inodeBits: 64, cacheDir: '/c' });
   });
 
   afterEach(() => {
