@@ -48,6 +48,9 @@ const WANTED =
   Flag.INIT_EXT |
   Flag.HAS_RESEND;
 
+/** What a record of this program can have. */
+const KNOWN = WANTED | Flag.PASSTHROUGH;
+
 /** What both sides agreed on; kept in the keeper's record of the mount. */
 export interface Negotiated {
   readonly minor: number;
@@ -61,9 +64,9 @@ export interface Negotiated {
 
 /** FAILED_PRECONDITION when a newer program has agreed with the kernel on what this one does not know. `name`: the record's file. */
 export function checkNegotiated({ minor, flags }: Negotiated, name: string): void {
-  const unknown = BigInt(flags) & ~WANTED;
+  const unknown = BigInt(flags) & ~KNOWN;
   if (minor <= MINOR && unknown === 0n) return;
-  throw new Failure('FAILED_PRECONDITION', `${name}: FUSE 7.${minor} with flags 0x${BigInt(flags).toString(16)} was agreed with the kernel, this program knows 7.${MINOR} with flags 0x${WANTED.toString(16)}`, { next: 'use the newer mesos-cvmfs that mounted it' });
+  throw new Failure('FAILED_PRECONDITION', `${name}: FUSE 7.${minor} with flags 0x${BigInt(flags).toString(16)} was agreed with the kernel, this program knows 7.${MINOR} with flags 0x${KNOWN.toString(16)}`, { next: 'use the newer mesos-cvmfs that mounted it' });
 }
 
 export interface InitOptions {

@@ -48,9 +48,9 @@ describe('state of a newer version', () => {
   });
 
   it('flags and minor of the kernel', () => {
-    checkNegotiated({ minor: 31, flags: '0', resend: false }, 'x');
-    expect(() => checkNegotiated({ minor: 31, flags: String(1n << 62n), resend: false }, 'a/file.json')).toThrow(expect.objectContaining({ ...REFUSED, message: expect.stringMatching(/^a\/file\.json: /) as string }));
-    expect(() => checkNegotiated({ minor: 99, flags: '0', resend: false }, 'x')).toThrow(expect.objectContaining(REFUSED));
+    checkNegotiated({ minor: 31, flags: '0', resend: false, passthrough: false }, 'x');
+    expect(() => checkNegotiated({ minor: 31, flags: String(1n << 62n), resend: false, passthrough: false }, 'a/file.json')).toThrow(expect.objectContaining({ ...REFUSED, message: expect.stringMatching(/^a\/file\.json: /) as string }));
+    expect(() => checkNegotiated({ minor: 99, flags: '0', resend: false, passthrough: false }, 'x')).toThrow(expect.objectContaining(REFUSED));
   });
 
   it('words between keeper and server', () => {
