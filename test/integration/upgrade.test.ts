@@ -206,7 +206,7 @@ describeWithMounts('an upgrade', () => {
   });
 
   const spoiltServers: ReadonlyArray<[string, () => void]> = [
-    ['cannot open the mount', () => other.patch('fuse/server/main.js', 'const opened = await', "throw new Error('spoilt'); const opened = await")],
+    ['cannot open the mount', () => other.patch('fuse/server/main.js', 'const opened = await file_system_server_1', "throw new Error('spoilt'); const opened = await file_system_server_1")],
     ['dies at once', () => other.patch('fuse/server/main.js', "log.info(resend ? 'the", "setTimeout(die, 50); log.info(resend ? 'the")],
   ];
   it.each(spoiltServers)('goes back to the old version when the new server %s', async (_, spoil) => {

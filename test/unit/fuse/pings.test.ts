@@ -29,6 +29,7 @@ describe('pings', () => {
     const ended = new Promise((resolve) => child.once('exit', (_, signal) => resolve(signal)));
     pings.watch(name, {
       identity: { pid: child.pid!, startTicks: 0 },
+      version: null,
       ended: ended.then(() => ({ gone: false })),
       ping: () => {
         const answer = progress();
