@@ -7,19 +7,28 @@ import { MountedClient } from '../fuse/control/mounted-client';
 import type { KeeperList, MountInfo } from '../fuse/keeper/keeper';
 import type { RepositorySet } from '../image/locate';
 
+const LIST_ATTEMPTS = 3;
+
 /** True when `run_dir` has records of mounts, so that a keeper is worth starting to ask about them. */
 function hasRecords(runDir: string): boolean {
   return fs.existsSync(`${runDir}/keeper`) && fs.readdirSync(`${runDir}/keeper`).some((name) => name.endsWith('.json'));
 }
 
-/** What is mounted, null when nothing is and no keeper runs. One is started when there are mounts without it. */
+/**
+ * What is mounted, null when nothing is and no keeper runs. One is started when there are mounts without it; the next one is
+ * asked when a keeper ends before it has answered.
+ */
 export async function keeperList(runDir: string): Promise<KeeperList | null> {
-  const keeper = hasRecords(runDir) ? await KeeperClient.start(runDir) : await KeeperClient.find(runDir);
-  if (keeper === null) return null;
-  try {
-    return await keeper.list();
-  } finally {
-    keeper.close();
+  for (let attempt = 1; ; attempt++) {
+    const keeper = hasRecords(runDir) ? await KeeperClient.start(runDir) : await KeeperClient.find(runDir);
+    if (keeper === null) return null;
+    try {
+      return await keeper.list();
+    } catch (error) {
+      if (Failure.from(error).code !== 'NETWORK' || attempt >= LIST_ATTEMPTS) throw error;
+    } finally {
+      keeper.close();
+    }
   }
 }
 
