@@ -94,7 +94,7 @@ describeWithMounts('the service', () => {
       expect(shown).toMatchObject({ version: '0.1.0', pid: service.child.pid, listen: service.listen, http: service.http, ready: true, containers: 0, rootfses: 0 });
       expect(shown).toMatchObject({ repositories: [{ repository: FQRN, mountpoint: `${scene.mountRoot}/${FQRN}`, state: 'mounted', failure: null, revision: 2 }] });
       expect(mounts).toEqual([expect.objectContaining({ repository: FQRN, mountpoint: `${scene.mountRoot}/${FQRN}`, revision: 2, server_pid: expect.any(Number), keeper_pid: expect.any(Number) })]);
-      expect((await scene.run('status')).stdout).toMatch(/^images\.cli\.test .* revision 2 {2}server \d+\nservice 0\.1\.0, pid \d+, ready, 0 containers, http:\/\/127\.0\.0\.1:\d+\n/);
+      expect((await scene.run('status')).stdout).toMatch(/^images\.cli\.test .* revision 2 {2}server \d+\nkeeper \d+, spare .*\nservice 0\.1\.0, pid \d+, ready, 0 containers, http:\/\/127\.0\.0\.1:\d+\n/);
     });
 
     it('is not started twice', async () => {

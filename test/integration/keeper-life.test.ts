@@ -230,7 +230,7 @@ describeWithMounts('mounting without a service', () => {
     fs.writeFileSync(path.join(host.runDir, 'keeper', 'aaaaaaaaaaaa.json'), '{"version":1,');
     const { mounts, warnings } = await host.status();
     expect(mounts).toEqual([]);
-    expect(warnings.join('\n')).toMatch(new RegExp(`${record} was written by a newer version; use the newer mesos-cvmfs`));
+    expect(warnings.join('\n')).toMatch(new RegExp(`${record} has version 99, this program knows versions up to 1; use the newer mesos-cvmfs`));
     expect(warnings.join('\n')).toMatch(/aaaaaaaaaaaa\.json/);
     expect(warnings.join('\n')).toMatch(new RegExp(`is mounted at ${info.mountpoint}`));
     expect(await host.umount(info.mountpoint)).toMatchObject({ code: 4 });
