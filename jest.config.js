@@ -1,7 +1,7 @@
 'use strict';
 
 const transform = { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'commonjs' } }] };
-const base = { testEnvironment: 'node', transform };
+const base = { testEnvironment: 'node', transform, setupFilesAfterEnv: ['<rootDir>/test/file-limit.js'] };
 
 /** Unit tests run side by side; what mounts, spawns or needs a port of its own runs after them, two files at a time. */
 module.exports = {

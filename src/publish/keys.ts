@@ -57,8 +57,8 @@ function selfSigned(privatePem: string, fqrn: string, now: Date, random: (bytes:
   const key = forge.pki.privateKeyFromPem(privatePem);
   const certificate = forge.pki.createCertificate();
   certificate.publicKey = forge.pki.setRsaPublicKey(key.n, key.e);
-  // Positive, hence the leading 00, and never empty.
-  certificate.serialNumber = `00${random(16).toString('hex')}`;
+  // Positive and without a leading zero, whatever the random bytes: DER has one form of each number, and OpenSSL refuses others.
+  certificate.serialNumber = `01${random(15).toString('hex')}`;
   certificate.validity.notBefore = now;
   certificate.validity.notAfter = new Date(now);
   certificate.validity.notAfter.setUTCFullYear(now.getUTCFullYear() + CERTIFICATE_YEARS);

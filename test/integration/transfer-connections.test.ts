@@ -78,8 +78,6 @@ describe('connections', () => {
     ['FIN', 'Content-Length: 24000000', (socket: net.Socket) => void socket.end()],
     ['RST', 'Content-Length: 24000000', (socket: net.Socket) => void socket.resetAndDestroy()],
     ['FIN', 'Transfer-Encoding: chunked', (socket: net.Socket) => void socket.end()],
-    // An end that is no end of the body, although the body has no other.
-    ['RST', 'Connection: close', (socket: net.Socket) => void socket.resetAndDestroy()],
   ])('cut by a %s in a body with "%s" are short transfers, not corrupt objects, for a late reader too', async (_how, header, cut) => {
     for (const part of [small, middling, large.subarray(0, 12_000_000)]) {
       const url = await server((socket) => {
@@ -87,9 +85,33 @@ describe('connections', () => {
         socket.write(part, () => setTimeout(() => cut(socket), 20));
       });
       const { transfer } = start(url, { maxRetries: 0 });
-      await expect(transfer.fetch({ path: 'o', maxBytes: large.length }, late(50))).rejects.toMatchObject({ code: 'NETWORK', message: expect.stringContaining('broke off') as string });
+      // Its length, since jest would print twelve million numbers of a body that came although it should not.
+      const fetched = transfer.fetch({ path: 'o', maxBytes: large.length }, late(50)).then((body) => body.length);
+      await expect(fetched).rejects.toMatchObject({ code: 'NETWORK', message: expect.stringContaining('broke off') as string });
       expect(transfer.status().counters).toMatchObject({ attempts: 1, corrupt: 0 });
     }
+  });
+
+  it('cut by a RST in a body that has no other end than that of the connection are short too', async () => {
+    let cut = (): void => undefined;
+    const url = await server((socket) => {
+      cut = () => void socket.resetAndDestroy();
+      socket.write('HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n');
+      socket.write(small);
+    });
+    const { transfer } = start(url, { maxRetries: 0 });
+    // Reset once its bytes are read: libuv tells one that comes together with the last bytes as an orderly end, and then
+    // only the hash of what was fetched can tell.
+    const fetched = transfer.fetch({ path: 'o', maxBytes: large.length }, async (body) => {
+      let bytes = 0;
+      for await (const chunk of body) {
+        bytes += chunk.length;
+        if (bytes === small.length) cut();
+      }
+      return bytes;
+    });
+    await expect(fetched).rejects.toMatchObject({ code: 'NETWORK', message: expect.stringContaining('broke off') as string });
+    expect(transfer.status().counters).toMatchObject({ attempts: 1, corrupt: 0 });
   });
 
   it('are held back by a slow reader, however long the body', async () => {

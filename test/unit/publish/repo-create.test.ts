@@ -30,6 +30,11 @@ it('makes keys that only their owner reads, and an empty first revision', async 
   expect((await fixture.check()).findings).toEqual([]);
 });
 
+it.each([0x00, 0x7f, 0x80, 0xff])('makes certificates that OpenSSL reads, whatever the random numbers are (%d)', async (byte) => {
+  const elsewhere = { storage: path.join(fixture.dir, 's'), keys: path.join(fixture.dir, 'k') };
+  await createRepository({ ...elsewhere, fqrn: FQRN }, { ...fixture.world, randomBytes: (size) => Buffer.alloc(size, byte) });
+});
+
 it('overwrites nothing', async () => {
   await expect(createRepository(options(), fixture.world)).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
   await expect(createRepository({ ...options(), storage: path.join(fixture.dir, 'other') }, fixture.world)).rejects.toMatchObject({
