@@ -6,7 +6,7 @@
  *    "config": {"Env": ["A=1"], "Entrypoint": ["/bin/x"], "Cmd": ["y"], "WorkingDir": "/", "User": "", "Hostname": "", "Labels": {"k": "v"}}, …}
  *
  * Everything is optional and may be null. `config` of the result is always there, even when it is empty: an agent aborts
- * without it (docs/mesos.md).
+ * without it (docs/mesos-facts.md).
  */
 import { Failure } from '../error';
 

@@ -1,4 +1,4 @@
-/** Mesos' own numbers (docs/mesos.md, protobuf facts): a wrong one is silent data loss between us and an agent. */
+/** Mesos' own numbers (docs/mesos-facts.md, protobuf facts): a wrong one is silent data loss between us and an agent. */
 import { spawnSync } from 'node:child_process';
 import * as path from 'node:path';
 import type { ProtobufTypeDefinition } from '@grpc/proto-loader';
