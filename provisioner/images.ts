@@ -23,6 +23,6 @@ export interface FoundImage {
 export interface Images {
   /** Canonical text of what is asked for, without any look at a repository. INVALID_ARGUMENT, UNIMPLEMENTED (APPC). */
   reference(image: Image): string;
-  /** Finds it in the newest revisions. NOT_FOUND names every place that was looked at. */
-  resolve(image: Image, signal: AbortSignal): Promise<FoundImage>;
+  /** Finds it in the newest revisions; a docker name in `onlyIn` alone when that is given. NOT_FOUND names every place that was looked at. */
+  resolve(image: Image, signal: AbortSignal, onlyIn?: string): Promise<FoundImage>;
 }

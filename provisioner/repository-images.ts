@@ -20,7 +20,7 @@ export interface RepositoryImagesOptions {
 export function repositoryImages({ mounts, configured, imageRepositories, sources, cache, remembered }: RepositoryImagesOptions): Images {
   return {
     reference: (image) => formatReference(referenceOf(image)),
-    resolve: (image, signal) =>
-      resolveImage(referenceOf(image), { configured, imageRepositories, open: async (fqrn) => remembered.reader(await mounts.get(fqrn, signal)) }, { sources, cache, signal }),
+    resolve: (image, signal, onlyIn) =>
+      resolveImage(referenceOf(image), { configured, imageRepositories: onlyIn === undefined ? imageRepositories : [onlyIn], open: async (fqrn) => remembered.reader(await mounts.get(fqrn, signal)) }, { sources, cache, signal }),
   };
 }

@@ -5,7 +5,6 @@
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { Failure } from '../src/error';
 import type { Config } from '../src/config/config';
 import { directoryRules, prepareDirectory } from '../src/config/directories';
 import { createConfigCache } from '../src/image/config-cache';
@@ -16,6 +15,7 @@ import { Admin } from './admin';
 import { bindBackend } from './backends/bind';
 import { overlayBackend } from './backends/overlay';
 import type { FreeCache, World } from './context';
+import { prepareFacade } from './facade/start';
 import { adminHandlers } from './grpc/admin-service';
 import { loadContracts } from './grpc/protos';
 import { provisionerHandlers } from './grpc/provisioner-service';
@@ -64,6 +64,8 @@ export interface ServiceOptions {
 export interface Service {
   /** `host:port` of HTTP. */
   readonly http: string;
+  /** `host:port` of the registry facade, null when it is not enabled. */
+  readonly facade: string | null;
   readonly provisioner: Provisioner;
   readiness(): Readiness;
   /** Ends calls and listeners; unmounts nothing. */
@@ -91,12 +93,9 @@ function readiness(mounts: Mounts): Readiness {
   return { ready: reasons.length === 0, reasons };
 }
 
-/** Errors: UNIMPLEMENTED (facade), FAILED_PRECONDITION (another service, directories, newer state), STATE_DAMAGED, CONFIG_INVALID, SYSTEM. */
+/** Errors: FAILED_PRECONDITION (another service, directories, the agent's store, newer state), STATE_DAMAGED, CONFIG_INVALID, SYSTEM. */
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, logger, metrics, mounts } = options;
-  if (config.facade.enabled) {
-    throw new Failure('UNIMPLEMENTED', 'facade.enabled = true: the registry facade comes with a later release', { next: 'set facade.enabled = false, and reach the service over gRPC' });
-  }
   const undo: Array<() => unknown> = [];
   try {
     const layout = prepareDirectories(config);
@@ -152,6 +151,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     undo.unshift(() => provisioner.stop());
     const http = await startHttp({ ...config.http, metrics, readiness: () => readiness(mounts), beforeScrape: repositoryMetrics(metrics, mounts) });
     undo.unshift(() => http.stop());
+    const facade = config.facade.enabled ? prepareFacade({ config, world, metrics, profiles: startProfiles, releasing: () => provisioner.payReleases() }) : null;
     const contracts = loadContracts();
     const calls = { logger, metrics: figures, defaultDeadlineMs: limits.defaultDeadlineMs, maxDeadlineMs: limits.maxDeadlineMs, nowMs: world.nowMs };
     const own = rootWarnings(layout.root, world.readMountinfo());
@@ -177,8 +177,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     // After the socket was bound: processes that are started by it must not inherit the narrow umask of that moment.
     mounts.start();
     undo.unshift(() => mounts.stop());
+    // Links are put in order before the word that all is ready, which an agent's start waits for.
+    if (facade !== null) undo.unshift(() => facade.stop());
+    await facade?.start();
     grpc.serving(true);
-    logger.info('service is ready for calls', { listen: config.listen, http: http.address, containers: state.counts().containers });
+    logger.info('service is ready for calls', { listen: config.listen, http: http.address, ...(facade === null ? {} : { facade: facade.address }), containers: state.counts().containers });
     let stopped: Promise<void> | undefined;
     const stop = async (): Promise<void> => {
       grpc.serving(false);
@@ -186,7 +189,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       await Promise.all([grpc.stop(STOP_MS), provisioner.stop()]);
       for (const step of undo) await step();
     };
-    return { http: http.address, provisioner, readiness: () => readiness(mounts), stop: () => (stopped ??= stop()) };
+    return { http: http.address, facade: facade?.address ?? null, provisioner, readiness: () => readiness(mounts), stop: () => (stopped ??= stop()) };
   } catch (err) {
     for (const step of undo) await step();
     throw err;

@@ -1,7 +1,8 @@
 /**
  * The one error family. Every failure that leaves a room is a `Failure` with a stable code; a code stands for what went
  * wrong and what the other side may do about it, and `CODES` is the only table that turns it into a gRPC status, an
- * errno for a reader of a mount, and the exit code of the command line (docs/errors.md is written from it).
+ * errno for a reader of a mount, the exit code of the command line, and a status of the registry facade (docs/errors.md is
+ * written from it).
  */
 import { types } from 'node:util';
 
@@ -12,40 +13,42 @@ interface CodeRow {
   readonly errno: number;
   /** Exit code of the command line. */
   readonly exit: number;
+  /** HTTP status of the registry facade; an agent shows its user this line and nothing else. */
+  readonly http: number;
 }
 
-const INVALID = { grpc: 3, errno: 22, exit: 2 } as const;
-const REFUSED_TRUST = { grpc: 9, errno: 5, exit: 5 } as const;
-const BAD_DATA = { grpc: 15, errno: 5, exit: 6 } as const;
-const UNREACHABLE = { grpc: 14, errno: 5, exit: 7 } as const;
+const INVALID = { grpc: 3, errno: 22, exit: 2, http: 400 } as const;
+const REFUSED_TRUST = { grpc: 9, errno: 5, exit: 5, http: 502 } as const;
+const BAD_DATA = { grpc: 15, errno: 5, exit: 6, http: 502 } as const;
+const UNREACHABLE = { grpc: 14, errno: 5, exit: 7, http: 503 } as const;
 
 export const CODES = {
   /** What was asked for is not well formed: a reference, an id, a flag, a request message. */
   INVALID_ARGUMENT: INVALID,
   /** A configuration file or parameter is wrong; nothing was started. */
-  CONFIG_INVALID: { grpc: 9, errno: 22, exit: 3 },
+  CONFIG_INVALID: { grpc: 9, errno: 22, exit: 3, http: 500 },
   /** The thing does not exist: image, path, tag, container, mount. */
-  NOT_FOUND: { grpc: 5, errno: 2, exit: 4 },
+  NOT_FOUND: { grpc: 5, errno: 2, exit: 4, http: 404 },
   /** It exists already and may not be made twice. */
-  ALREADY_EXISTS: { grpc: 6, errno: 17, exit: 8 },
+  ALREADY_EXISTS: { grpc: 6, errno: 17, exit: 8, http: 409 },
   /** Understood, and not offered. */
-  UNIMPLEMENTED: { grpc: 12, errno: 38, exit: 9 },
+  UNIMPLEMENTED: { grpc: 12, errno: 38, exit: 9, http: 501 },
   /** The state of things forbids it; the message says which state and the cure. */
-  FAILED_PRECONDITION: { grpc: 9, errno: 16, exit: 8 },
+  FAILED_PRECONDITION: { grpc: 9, errno: 16, exit: 8, http: 412 },
   /** The caller, or the owner of a file, is not who it should be. */
-  PERMISSION_DENIED: { grpc: 7, errno: 13, exit: 10 },
+  PERMISSION_DENIED: { grpc: 7, errno: 13, exit: 10, http: 403 },
   /** A limit of ours was reached: request size, queue length, cache size. */
-  RESOURCE_EXHAUSTED: { grpc: 8, errno: 12, exit: 11 },
+  RESOURCE_EXHAUSTED: { grpc: 8, errno: 12, exit: 11, http: 429 },
   /** A disk, or the cache's share of it, is full of what may not be dropped. */
-  NO_SPACE: { grpc: 8, errno: 28, exit: 11 },
+  NO_SPACE: { grpc: 8, errno: 28, exit: 11, http: 507 },
   /** A symbolic link walk took too many steps. */
-  LINK_LOOP: { grpc: 9, errno: 40, exit: 4 },
+  LINK_LOOP: { grpc: 9, errno: 40, exit: 4, http: 404 },
   /** A path leads through, or to, something that is no directory. */
-  NOT_A_DIRECTORY: { grpc: 9, errno: 20, exit: 4 },
+  NOT_A_DIRECTORY: { grpc: 9, errno: 20, exit: 4, http: 404 },
   /** The caller's deadline passed. */
-  DEADLINE_EXCEEDED: { grpc: 4, errno: 110, exit: 12 },
+  DEADLINE_EXCEEDED: { grpc: 4, errno: 110, exit: 12, http: 504 },
   /** The caller gave up, or what it waited for was called off. */
-  CANCELLED: { grpc: 1, errno: 4, exit: 12 },
+  CANCELLED: { grpc: 1, errno: 4, exit: 12, http: 503 },
 
   // Trust chain, by the file that failed (spec: trust chain).
 
@@ -71,18 +74,18 @@ export const CODES = {
   /** Bytes that do not have the hash that names them, from every place asked. */
   OBJECT_CORRUPT: BAD_DATA,
   /** No server has the object. */
-  OBJECT_MISSING: { grpc: 15, errno: 5, exit: 6 },
+  OBJECT_MISSING: { grpc: 15, errno: 5, exit: 6, http: 502 },
   /** An object is larger than its row says, or than anything of its kind may be. */
   OBJECT_TOO_BIG: BAD_DATA,
   /** No server or proxy answered in time; trying again later may help. */
   NETWORK: UNREACHABLE,
 
   /** Our own records on disk are damaged; nothing was destroyed. */
-  STATE_DAMAGED: { grpc: 15, errno: 5, exit: 13 },
+  STATE_DAMAGED: { grpc: 15, errno: 5, exit: 13, http: 500 },
   /** A system call failed; `data.errno` has the reason. */
-  SYSTEM: { grpc: 13, errno: 5, exit: 14 },
+  SYSTEM: { grpc: 13, errno: 5, exit: 14, http: 500 },
   /** A fault of ours; the log has more. */
-  INTERNAL: { grpc: 13, errno: 5, exit: 1 },
+  INTERNAL: { grpc: 13, errno: 5, exit: 1, http: 500 },
 } as const satisfies Record<string, CodeRow>;
 
 export type Code = keyof typeof CODES;
@@ -124,6 +127,10 @@ export class Failure extends Error {
 
   get grpcStatus(): number {
     return CODES[this.code].grpc;
+  }
+
+  get httpStatus(): number {
+    return CODES[this.code].http;
   }
 
   /** For a trip over a socket or between threads; `fromJSON` undoes it. Causes stay at home. */

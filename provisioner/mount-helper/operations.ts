@@ -32,6 +32,8 @@ export type Operation =
   | { readonly kind: 'unmount'; readonly target: string | Buffer }
   /** A question for a name that nobody has: only whoever serves the file system below can say that it is not there. */
   | { readonly kind: 'look'; readonly target: string; readonly name: string }
+  /** Whether the directory is there as a mount would find it. */
+  | { readonly kind: 'reach'; readonly source: ViewSource; readonly target: string }
   /** Made with what is missing above them, mode 0755; those that are there are left as they are. Some file systems take half a millisecond for each. */
   | { readonly kind: 'directories'; readonly target: string; readonly more: readonly string[] };
 
@@ -163,6 +165,8 @@ export function perform(native: Libc, operation: Operation): number {
       return unmount(native, operation.target);
     case 'look':
       return look(operation.target, operation.name);
+    case 'reach':
+      return withDirectory(native, operation.source, () => 1);
     case 'directories':
       return makeDirectories([operation.target, ...operation.more]);
   }

@@ -69,6 +69,21 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX rootfs_view ON rootfs (view);
   `,
+  `
+  CREATE TABLE facade_link (
+    digest TEXT NOT NULL PRIMARY KEY,
+    reference TEXT NOT NULL,
+    holder TEXT NOT NULL UNIQUE,
+    repository TEXT NOT NULL,
+    path BLOB NOT NULL,
+    view TEXT NOT NULL,
+    path_in_view BLOB NOT NULL,
+    root_hash TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    config BLOB NOT NULL,
+    made_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** `MCVM`: a database of another program under our name is refused, not migrated. */

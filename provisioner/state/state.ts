@@ -8,6 +8,8 @@ import { containerKey } from '../container-id';
 import type { RootfsState, RootfsStateKind } from '../rootfs-state';
 import { nextState } from '../rootfs-state';
 import { Completions } from './completions';
+import { FacadeLinks } from './facade-links';
+import type { FacadeLink } from './facade-links';
 import { GroupCommit } from './group-commit';
 import type { BadRow, PinnedDirectory, RootfsRecord, RootfsRow } from './rootfs-record';
 import { isBadRow, recordOf } from './rootfs-record';
@@ -73,12 +75,14 @@ export class State {
   readonly #statements = new Map<string, Database.Statement>();
   readonly #group: GroupCommit;
   readonly completions: Completions;
+  readonly facadeLinks: FacadeLinks;
 
   /** @param db from `openDatabase`; closed with this object. */
   constructor(db: Database.Database) {
     this.#db = db;
     this.#group = new GroupCommit(db);
     this.completions = new Completions((text) => this.#sql(text));
+    this.facadeLinks = new FacadeLinks((text) => this.#sql(text));
   }
 
   close(): void {
@@ -201,6 +205,13 @@ export class State {
       this.#owe(release);
     });
     return release;
+  }
+
+  /** Forgets a link of the facade; its hold is owed to the server. */
+  removeFacadeLink(link: FacadeLink): void {
+    this.transaction(() => {
+      if (this.facadeLinks.remove(link.digest)) this.#owe(link);
+    });
   }
 
   /** Digests of images that some rootfs uses. */

@@ -208,11 +208,6 @@ describeWithMounts('a service that cannot start', () => {
     expect(fs.readFileSync(file)).toEqual(before);
   });
 
-  it('says of the facade that it comes later', async () => {
-    fs.appendFileSync(scene.configFile, `[facade]\nenabled = true\ndocker_store_dir = "${scene.host.dir}/store"\n`);
-    expect(await refused()).toEqual([9, expect.stringContaining('comes with a later release')]);
-  });
-
   it('runs all the same when one repository cannot be mounted, and tells why', async () => {
     const service = await scene.serve();
     const { ready, reasons } = (await (await fetch(`http://${service.http}/readyz`)).json()) as { ready: boolean; reasons: string[] };

@@ -31,9 +31,15 @@ describeAsRoot('a start of the service (needs root)', () => {
   };
   const config = (change: (text: string) => string): Promise<Running> => startOn(host, { config: parseConfig(change(host.config()), undefined) });
 
-  it('is refused with the facade, which comes later', async () => {
-    await expect(start('[facade]\nenabled = true\ndocker_store_dir = "/var/lib/mesos-store/docker"\n')).rejects.toMatchObject({ code: 'UNIMPLEMENTED', message: expect.stringContaining('later release') });
-    expect(fs.existsSync(path.join(host.dir, 'state'))).toBe(false);
+  it('is refused over a docker store that others could reach into', async () => {
+    const store = path.join(host.dir, 'open/docker');
+    fs.mkdirSync(store, { recursive: true });
+    fs.chmodSync(path.dirname(store), 0o777);
+    await expect(start(`[facade]
+enabled = true
+docker_store_dir = "${store}"
+`)).rejects.toMatchObject({ code: 'FAILED_PRECONDITION', message: expect.stringMatching(/docker_store_dir: .*open can be written by others.*run: chmod go-w/) });
+    expect(fs.readdirSync(store)).toEqual([]);
   });
 
   it('is refused over a damaged database, which stays as it is, and the lock is free again', async () => {

@@ -74,9 +74,10 @@ export async function serve(_args: readonly unknown[], given: Record<string, unk
     warnings: () => [...warnings.map(({ text }) => text), ...configs.warnings()],
   });
   const { listen } = config;
-  const { http } = service;
-  process.stdout.write(options.json === true ? `${JSON.stringify({ ready: true, pid: process.pid, listen, http })}\n` : `ready: ${listen}, http://${http}\n`);
-  await tellManager(manager, logger, ['READY=1', `STATUS=takes calls on ${listen}, http://${http}`]);
+  const { http, facade } = service;
+  const where = `${listen}, http://${http}${facade === null ? '' : `, images on ${facade}`}`;
+  process.stdout.write(options.json === true ? `${JSON.stringify({ ready: true, pid: process.pid, listen, http, facade })}\n` : `ready: ${where}\n`);
+  await tellManager(manager, logger, ['READY=1', `STATUS=takes calls on ${where}`]);
 
   logger.info('stopping', { signal: await asked });
   await tellManager(manager, logger, ['STOPPING=1']);

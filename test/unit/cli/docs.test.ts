@@ -23,9 +23,9 @@ function errorTable(): string {
   const errno = Object.fromEntries(Object.entries(os.constants.errno).map(([name, number]) => [number, name]));
   const rows = (Object.keys(CODES) as Code[]).map((code) => {
     const row = CODES[code];
-    return `| \`${code}\` | ${row.exit} | ${grpc[row.grpc]} | ${errno[row.errno]} | ${meanings().get(code)} |\n`;
+    return `| \`${code}\` | ${row.exit} | ${grpc[row.grpc]} | ${errno[row.errno]} | ${row.http} | ${meanings().get(code)} |\n`;
   });
-  return ['| code | exit | gRPC status | errno | meaning |\n', '|---|---|---|---|---|\n', ...rows].join('');
+  return ['| code | exit | gRPC status | errno | HTTP | meaning |\n', '|---|---|---|---|---|---|\n', ...rows].join('');
 }
 
 describe('docs/errors.md', () => {
