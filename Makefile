@@ -2,7 +2,7 @@
 # needed is set up by these targets themselves, from Debian packages and npm (as root, on Debian or Ubuntu).
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test test-unit test-integration test-faults lint demo bench clean help
+.PHONY: build setup test test-unit test-integration test-faults lint demo bench deb clean help
 .DELETE_ON_ERROR:
 
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -31,6 +31,7 @@ setup: $(PACKAGES) ## install everything that demo, lint and tests use
 	@sh setup/debian.sh 'check the contracts and run tests' protoc:protobuf-compiler getfattr:attr
 	@sh setup/debian.sh --optional 'run containers' runc:runc
 	@sh setup/debian.sh --optional 'try the fuse-native driver' libfuse.so.2:libfuse2
+	@sh setup/debian.sh --optional 'try the Debian package' mmdebstrap:mmdebstrap strip:binutils
 
 test: build setup ## all tests, on a bare machine as root
 	node test/nothing-left.js node_modules/.bin/jest
@@ -58,6 +59,10 @@ demo: build ## an image of this host's own user land, end to end
 bench: build setup ## measure, with plots, in docs/benchmarks; ONLY="flat-line scale" for some
 	@sh setup/debian.sh 'make the image that is measured' mmdebstrap:mmdebstrap
 	test/bench/run.sh
+
+deb: build ## make the Debian package, in dist/debian; WITH_NODE=1 puts this Node.js into it
+	@sh setup/debian.sh 'make the package' dpkg-deb:dpkg strip:binutils
+	node packaging/debian-package.js $(if $(WITH_NODE),--with-node)
 
 clean: ## remove what was built; installed packages stay
 	rm -rf dist coverage

@@ -48,6 +48,7 @@ withSystemd(`unit files${version > 0 ? '' : ' (needs systemd-analyze: apt-get in
   it.each(AGENTS)('order %s after the service', (agent) => {
     expect(verify(`${agent}.service`, ...units)).toEqual({ status: 0, stdout: '', stderr: '' });
     expect(settings(`${agent}.service.d/mesos-cvmfs.conf`).get('After')).toContain('mesos-cvmfs.service');
+    expect(settings('mesos-cvmfs.service').get('Before')!.split(' ')).toContain(`${agent}.service`);
   });
 
   it('keep what systemd knows from 254 on in a file of its own', () => {
