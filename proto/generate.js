@@ -18,7 +18,7 @@ const os = require('node:os');
 const path = require('node:path');
 const protobuf = require(require.resolve('protobufjs', { paths: [path.dirname(require.resolve('@grpc/proto-loader'))] }));
 
-const roots = ['mesos/cvmfs/v1/provisioner.proto', 'mesos/cvmfs/v1/admin.proto'];
+const roots = ['mesos/cvmfs/v1/provisioner.proto', 'mesos/cvmfs/v1/admin.proto', 'mesos/cvmfs/v1/isolator.proto'];
 const outDir = path.join(__dirname, '../provisioner/grpc/generated');
 const header = "// Written by 'node proto/generate.js' from proto/; change the contracts, not this file.\n";
 
@@ -136,7 +136,7 @@ function descriptors() {
 /** File name → text of everything that is generated; the descriptors are absent without protoc. */
 function generate() {
   const root = load();
-  const services = ['mesos.cvmfs.v1.Provisioner', 'mesos.cvmfs.v1.Admin'].map((name) => root.lookupService(name));
+  const services = ['mesos.cvmfs.v1.Provisioner', 'mesos.cvmfs.v1.Admin', 'mesos.cvmfs.v1.Isolator'].map((name) => root.lookupService(name));
   const types = reachable(services);
   const names = types.map(tsName);
   const twice = names.find((name, index) => names.indexOf(name) !== index);

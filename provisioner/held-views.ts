@@ -18,6 +18,7 @@ export async function holdViewsAgain(world: World, repository: MountedRepository
       .all()
       .records.filter((record) => record.state.kind === 'mounted' && record.state.bootId === bootId)
       .map((record) => ({ ...record.image, holder: record.uuid })),
+    ...state.isolated.uses().filter(({ view }) => view !== ''),
   ].filter((hold) => hold.repository === repository.fqrn);
   await eachOf(holds, PARALLEL, async ({ view, pathInView, holder }) => {
     if (signal.aborted) return;

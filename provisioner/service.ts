@@ -15,6 +15,7 @@ import { Admin } from './admin';
 import { bindBackend } from './backends/bind';
 import { overlayBackend } from './backends/overlay';
 import type { FreeCache, World } from './context';
+import type { Extension, ExtensionParts } from './extension';
 import { prepareFacade } from './facade/start';
 import { adminHandlers } from './grpc/admin-service';
 import { loadContracts } from './grpc/protos';
@@ -55,6 +56,8 @@ export interface ServiceOptions {
   readonly freeCache: FreeCache;
   /** What the parts outside of the provisioner have to complain of, a sentence each. */
   readonly warnings?: () => readonly string[];
+  /** What is offered beside Provisioner and Admin. */
+  readonly extensions?: ReadonlyArray<(parts: ExtensionParts) => Extension>;
   /** For tests: other parts of the world, and how helper processes are started. */
   readonly world?: Partial<Pick<World, 'images' | 'bootId' | 'nowMs' | 'newUuid' | 'step' | 'readMountinfo'>>;
   readonly limits?: Partial<Limits>;
@@ -164,29 +167,39 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       warnings: () => [...own, ...completion.warnings(), ...(options.warnings?.() ?? [])],
     };
     const admin = new Admin(world, () => provisioner.payReleases());
-    const grpc = await startGrpcServer({
-      listen: config.listen,
-      contracts,
-      services: [
-        bindService(contracts, 'mesos.cvmfs.v1.Provisioner', provisionerHandlers(provisioner, calls)),
-        bindService(contracts, 'mesos.cvmfs.v1.Admin', adminHandlers(provisioner, admin, facts, calls, limits.prefetchDeadlineMs)),
-      ],
-      names: ['mesos.cvmfs.v1.Provisioner', 'mesos.cvmfs.v1.Admin'],
-      maxRequestBytes: config.limits.maxRequestBytes,
-    });
+    const extensions = (options.extensions ?? []).map((make) => make({ world, contracts, calls, payReleases: () => provisioner.payReleases() }));
+    undo.unshift(() => extensions.forEach((extension) => extension.stop()));
+    const listening = { contracts, maxRequestBytes: config.limits.maxRequestBytes };
+    const servers = [
+      await startGrpcServer({
+        ...listening,
+        listen: config.listen,
+        services: [
+          bindService(contracts, 'mesos.cvmfs.v1.Provisioner', provisionerHandlers(provisioner, calls)),
+          bindService(contracts, 'mesos.cvmfs.v1.Admin', adminHandlers(provisioner, admin, facts, calls, limits.prefetchDeadlineMs)),
+          ...extensions.map(({ service }) => service),
+        ],
+        names: ['mesos.cvmfs.v1.Provisioner', 'mesos.cvmfs.v1.Admin', ...extensions.map(({ name }) => name)],
+      }),
+    ];
+    undo.unshift(() => Promise.all(servers.map((server) => server.stop(STOP_MS))));
+    for (const { name, service, socket } of extensions) {
+      if (socket !== undefined) servers.push(await startGrpcServer({ ...listening, listen: socket, services: [service], names: [name] }));
+    }
     // After the socket was bound: processes that are started by it must not inherit the narrow umask of that moment.
     mounts.start();
     undo.unshift(() => mounts.stop());
     // Links are put in order before the word that all is ready, which an agent's start waits for.
     if (facade !== null) undo.unshift(() => facade.stop());
     await facade?.start();
-    grpc.serving(true);
+    for (const server of servers) server.serving(true);
     logger.info('service is ready for calls', { listen: config.listen, http: http.address, ...(facade === null ? {} : { facade: facade.address }), containers: state.counts().containers });
     let stopped: Promise<void> | undefined;
     const stop = async (): Promise<void> => {
-      grpc.serving(false);
+      for (const server of servers) server.serving(false);
+      for (const extension of extensions) extension.stop();
       // Together: calls under way end when those among them that wait for the network are told to.
-      await Promise.all([grpc.stop(STOP_MS), provisioner.stop()]);
+      await Promise.all([...servers.map((server) => server.stop(STOP_MS)), provisioner.stop()]);
       for (const step of undo) await step();
     };
     return { http: http.address, facade: facade?.address ?? null, provisioner, readiness: () => readiness(mounts), stop: () => (stopped ??= stop()) };

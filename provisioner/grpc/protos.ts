@@ -12,12 +12,13 @@ import type { AnyDefinition, MethodDefinition, PackageDefinition, ServiceDefinit
 import { loadSync } from '@grpc/proto-loader';
 import { Failure } from '../../src/error';
 import { DESCRIPTOR_SET } from './generated/descriptors.generated';
-import type { AdminMethods, ProvisionerMethods } from './generated/messages.generated';
+import type { AdminMethods, IsolatorMethods, ProvisionerMethods } from './generated/messages.generated';
 
 /** Our services by name, each with its methods. */
 export interface Services {
   readonly 'mesos.cvmfs.v1.Provisioner': ProvisionerMethods;
   readonly 'mesos.cvmfs.v1.Admin': AdminMethods;
+  readonly 'mesos.cvmfs.v1.Isolator': IsolatorMethods;
 }
 
 export type ServiceName = keyof Services & string;
@@ -66,7 +67,7 @@ function withCompiledDescriptors(loaded: PackageDefinition): PackageDefinition {
 
 /** Reads the contracts; a few milliseconds of synchronous work, once per process. */
 export function loadContracts(dir: string = protoDir()): Contracts {
-  const loaded = loadSync(['mesos/cvmfs/v1/provisioner.proto', 'mesos/cvmfs/v1/admin.proto'], {
+  const loaded = loadSync(['mesos/cvmfs/v1/provisioner.proto', 'mesos/cvmfs/v1/admin.proto', 'mesos/cvmfs/v1/isolator.proto'], {
     includeDirs: [dir],
     keepCase: true,
     longs: String,

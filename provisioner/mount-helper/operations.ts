@@ -34,6 +34,8 @@ export type Operation =
   | { readonly kind: 'look'; readonly target: string; readonly name: string }
   /** Whether the directory is there as a mount would find it. */
   | { readonly kind: 'reach'; readonly source: ViewSource; readonly target: string }
+  /** Whether a mount inside a root file system can be placed there: a link on the way would lead it, and the directories made for it, to the host. */
+  | { readonly kind: 'inside'; readonly target: string; readonly path: string }
   /** Made with what is missing above them, mode 0755; those that are there are left as they are. Some file systems take half a millisecond for each. */
   | { readonly kind: 'directories'; readonly target: string; readonly more: readonly string[] };
 
@@ -152,7 +154,24 @@ function look(target: string, name: string): number {
   }
 }
 
-/** Returns the number of mounts made or taken away; of `look`, what it says. */
+/** Returns 1 when the directory is there, 0 when it or one above it is missing. */
+function inside(native: Libc, target: string, wanted: string): number {
+  const root = fs.openSync(target, O_PATH | O_DIRECTORY);
+  try {
+    fs.closeSync(native.openat2(root, wanted, O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+    return 1;
+  } catch (err) {
+    const errno = err instanceof Failure ? err.data['errno'] : undefined;
+    if (errno === 'ENOENT') return 0;
+    if (errno === 'ELOOP') throw new Failure('FAILED_PRECONDITION', `the image has a symbolic link on the path /${wanted}`, { next: 'use an image that has directories there, or nothing' });
+    if (errno === 'ENOTDIR') throw new Failure('FAILED_PRECONDITION', `the image has something that is no directory on the path /${wanted}`, { next: 'use an image that has directories there, or nothing' });
+    throw err;
+  } finally {
+    fs.closeSync(root);
+  }
+}
+
+/** Returns the number of mounts made or taken away; of `look` and `inside`, what they say. */
 export function perform(native: Libc, operation: Operation): number {
   switch (operation.kind) {
     case 'overlay':
@@ -167,6 +186,8 @@ export function perform(native: Libc, operation: Operation): number {
       return look(operation.target, operation.name);
     case 'reach':
       return withDirectory(native, operation.source, () => 1);
+    case 'inside':
+      return inside(native, operation.target, operation.path);
     case 'directories':
       return makeDirectories([operation.target, ...operation.more]);
   }

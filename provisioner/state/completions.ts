@@ -57,7 +57,7 @@ export class Completions {
    */
   want(bootId: string, createdBeforeMs: number, newHolder: () => string): void {
     const missing = this.sql(
-      `SELECT repository, view, path_in_view AS pathInView, min(reference) AS reference FROM rootfs r
+      `SELECT repository, view, path_in_view AS pathInView, min(reference) AS reference FROM directory_use r
         WHERE state = 'mounted' AND boot_id = ? AND created_ms <= ?
           AND NOT EXISTS (SELECT 1 FROM completion c WHERE c.repository = r.repository AND c.view = r.view AND c.path_in_view = r.path_in_view)
         GROUP BY repository, view, path_in_view`,
@@ -84,7 +84,7 @@ export class Completions {
 
   /** Removes the row of a directory that no rootfs is on any more; its holder, undefined when there was none. */
   end(directory: ViewDirectory): string | undefined {
-    const row = this.sql(`DELETE FROM completion WHERE ${SAME} AND NOT EXISTS (SELECT 1 FROM rootfs WHERE ${SAME}) RETURNING holder`).get({
+    const row = this.sql(`DELETE FROM completion WHERE ${SAME} AND NOT EXISTS (SELECT 1 FROM directory_use WHERE ${SAME}) RETURNING holder`).get({
       repository: directory.repository,
       view: directory.view,
       pathInView: directory.pathInView,
@@ -96,8 +96,8 @@ export class Completions {
   containersOn(directory: ViewDirectory, max: number): { readonly names: string[]; readonly count: number } {
     const of = { repository: directory.repository, view: directory.view, pathInView: directory.pathInView };
     return {
-      names: this.sql(`SELECT container FROM rootfs WHERE ${SAME} GROUP BY container ORDER BY min(created_ms), container LIMIT @max`).pluck().all({ ...of, max }) as string[],
-      count: Number(this.sql(`SELECT count(DISTINCT container) FROM rootfs WHERE ${SAME}`).pluck().get(of)),
+      names: this.sql(`SELECT container FROM directory_use WHERE ${SAME} GROUP BY container ORDER BY min(created_ms), container LIMIT @max`).pluck().all({ ...of, max }) as string[],
+      count: Number(this.sql(`SELECT count(DISTINCT container) FROM directory_use WHERE ${SAME}`).pluck().get(of)),
     };
   }
 }

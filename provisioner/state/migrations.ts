@@ -5,6 +5,9 @@
  * `rootfs`           one row per root file system, from intent to removal (provisioner/rootfs-state.ts)
  * `image`            images that were used, by each name, their views held for the next container until PruneImages; pinned by an operator or not
  * `completion`       directories of views that are fetched completely for long-running containers (completions.ts)
+ * `isolated`         containers that an agent's isolator module told of, from Prepare to Cleanup (isolated.ts)
+ * `isolated_use`     which directories of views, or with an empty view which live trees, each of those uses
+ * `directory_use`    directories of views and who is on them, of rootfses and of isolated containers
  * `release`          holds on views that were given up here and that the file system server has yet to be told of
  */
 export const MIGRATIONS: readonly string[] = [
@@ -83,6 +86,33 @@ export const MIGRATIONS: readonly string[] = [
     config BLOB NOT NULL,
     made_ms INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
+  `,
+  `
+  CREATE TABLE isolated (
+    container TEXT NOT NULL PRIMARY KEY,
+    run TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    rootfs TEXT,
+    pid INTEGER,
+    created_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE isolated_use (
+    container TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    view TEXT NOT NULL,
+    path_in_view BLOB NOT NULL,
+    holder TEXT NOT NULL UNIQUE,
+    reference TEXT NOT NULL,
+    device TEXT NOT NULL,
+    PRIMARY KEY (container, repository, view, path_in_view)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX isolated_use_view ON isolated_use (view);
+  CREATE VIEW directory_use AS
+    SELECT container, repository, view, path_in_view, reference, state, boot_id, created_ms FROM rootfs
+    UNION ALL
+    SELECT u.container, u.repository, u.view, u.path_in_view, u.reference, 'mounted', i.boot_id, i.created_ms
+      FROM isolated_use u JOIN isolated i ON i.container = u.container WHERE u.view <> '';
   `,
 ];
 

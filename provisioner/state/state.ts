@@ -11,6 +11,7 @@ import { Completions } from './completions';
 import { FacadeLinks } from './facade-links';
 import type { FacadeLink } from './facade-links';
 import { GroupCommit } from './group-commit';
+import { Isolated } from './isolated';
 import type { BadRow, PinnedDirectory, RootfsRecord, RootfsRow } from './rootfs-record';
 import { isBadRow, recordOf } from './rootfs-record';
 
@@ -76,6 +77,7 @@ export class State {
   readonly #group: GroupCommit;
   readonly completions: Completions;
   readonly facadeLinks: FacadeLinks;
+  readonly isolated: Isolated;
 
   /** @param db from `openDatabase`; closed with this object. */
   constructor(db: Database.Database) {
@@ -83,6 +85,7 @@ export class State {
     this.#group = new GroupCommit(db);
     this.completions = new Completions((text) => this.#sql(text));
     this.facadeLinks = new FacadeLinks((text) => this.#sql(text));
+    this.isolated = new Isolated({ sql: (text) => this.#sql(text), transaction: (work) => this.transaction(work), owe: (release) => this.#owe(release), endCompletion: (directory) => this.completions.end(directory) });
   }
 
   close(): void {
@@ -214,9 +217,16 @@ export class State {
     });
   }
 
-  /** Digests of images that some rootfs uses. */
+  /** Digests of images that some rootfs, or a container of the agent's isolator module, uses. */
   usedDigests(): Set<string> {
-    return new Set(this.#sql('SELECT DISTINCT digest FROM rootfs').pluck().all() as string[]);
+    return new Set(
+      this.#sql(
+        `SELECT digest FROM rootfs
+         UNION SELECT i.digest FROM image i JOIN isolated_use u ON u.repository = i.repository AND u.view = i.view AND u.path_in_view = i.path_in_view`,
+      )
+        .pluck()
+        .all() as string[],
+    );
   }
 
   releases(): PendingRelease[] {

@@ -8,7 +8,7 @@ import type { ConfigFiles } from './host-files';
 import type { ConfigEntry, Origin } from './origin';
 import { withoutPasswords } from './proxy-groups';
 import { isFqrn } from './repository-config';
-import { CACHE, FACADE, FUSE, LIMITS, PROVISIONER, REPOSITORY, SECTIONS, TOP, type Section, type SectionValues } from './schema';
+import { CACHE, FACADE, FUSE, ISOLATOR, LIMITS, PROVISIONER, REPOSITORY, SECTIONS, TOP, type Section, type SectionValues } from './schema';
 import { suggest } from './suggest';
 import { parseToml, type TomlFile } from './toml-file';
 
@@ -28,6 +28,7 @@ export interface Config extends SectionValues<typeof TOP> {
   readonly provisioner: SectionValues<typeof PROVISIONER>;
   readonly cache: SectionValues<typeof CACHE>;
   readonly facade: SectionValues<typeof FACADE>;
+  readonly isolator: SectionValues<typeof ISOLATOR>;
   readonly fuse: SectionValues<typeof FUSE>;
   readonly limits: SectionValues<typeof LIMITS>;
   /** Every value with its origin; of repositories what the file sets (`BuiltRepository.entries` has the rest). */
@@ -61,6 +62,7 @@ export function parseConfig(text: string, file: string | undefined, flags: Confi
   const provisioner = reader.section(PROVISIONER, ['provisioner']);
   const cache = reader.section(CACHE, ['cache']);
   const facade = reader.section(FACADE, ['facade']);
+  const isolator = reader.section(ISOLATOR, ['isolator']);
   const fuse = reader.section(FUSE, ['fuse']);
   const limits = reader.section(LIMITS, ['limits']);
   const repositories = reader.repositories();
@@ -80,12 +82,16 @@ export function parseConfig(text: string, file: string | undefined, flags: Confi
   for (const name of provisioner.imageRepositories) {
     reader.check(!repositories.has(name), ['provisioner', 'image_repositories'], `provisioner.image_repositories names ${name}, which is not configured`, `add [repositories."${name}"]`);
   }
+  for (const name of isolator.allowedRepositories) {
+    reader.check(!repositories.has(name), ['isolator', 'allowed_repositories'], `isolator.allowed_repositories names ${name}, which is not configured`, `add [repositories."${name}"]`);
+  }
+  reader.check(isolator.socket === top.listen, ['isolator', 'socket'], `isolator.socket ${isolator.socket} is listen as well`, 'remove it: the service is offered there anyway');
   // state_dir is root's alone; the servers, which own the cache, could not reach one inside it.
   reader.check(isWithin(cache.dir, top.stateDir), ['cache', 'dir'], `cache.dir ${cache.dir} lies in state_dir ${top.stateDir}`, 'choose a directory outside of it');
   for (const [key, dir] of [['state_dir', top.stateDir], ['run_dir', top.runDir], ['cache.dir', cache.dir]] as const) {
     reader.check(isWithin(dir, top.mountRoot), key.split('.'), `${key} ${dir} lies in mount_root ${top.mountRoot}`, 'choose a directory outside of it');
   }
-  return { ...top, file, repositories, provisioner, cache, facade, fuse, limits, entries: () => reader.entries };
+  return { ...top, file, repositories, provisioner, cache, facade, isolator, fuse, limits, entries: () => reader.entries };
 }
 
 function isWithin(dir: string, parent: string): boolean {

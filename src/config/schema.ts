@@ -108,6 +108,15 @@ export const FACADE = {
   maxViews: setting('max_views', type.integer(1, 1_000_000), 10_000),
 };
 
+/** Repositories that one container may have at /cvmfs. */
+export const ISOLATOR_REPOSITORIES_MAX = 16;
+
+export const ISOLATOR = {
+  enabled: setting('enabled', type.boolean, false),
+  socket: optional('socket', type.unixSocket),
+  allowedRepositories: setting('allowed_repositories', type.listOf(type.fqrn), []),
+};
+
 export const FUSE = {
   driver: setting('driver', type.oneOf('kernel', 'fuse-native'), 'kernel'),
   dataPath: setting('data_path', type.oneOf('server', 'passthrough'), 'server'),
@@ -120,4 +129,4 @@ export const LIMITS = {
 };
 
 /** Tables of the file, by name; `repositories` is a table of tables and stands apart. */
-export const SECTIONS = { provisioner: PROVISIONER, cache: CACHE, facade: FACADE, fuse: FUSE, limits: LIMITS };
+export const SECTIONS = { provisioner: PROVISIONER, cache: CACHE, facade: FACADE, isolator: ISOLATOR, fuse: FUSE, limits: LIMITS };

@@ -5,7 +5,8 @@
  */
 const rooms = [
   ['src/cli'],
-  ['isolator', 'provisioner'],
+  ['isolator'],
+  ['provisioner'],
   ['src/publish', 'src/image'],
   ['src/fuse'],
   ['src/repository'],

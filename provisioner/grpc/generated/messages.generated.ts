@@ -48,6 +48,20 @@ export interface ImageManifestConfig {
   readonly Labels: Readonly<Record<string, string>>;
 }
 
+/** What to execute. Mesos' `uris` (1) are the fetcher's business and left out. (`mesos.CommandInfo`) */
+export interface CommandInfo {
+  /** Added to what the container has otherwise; wins over the image's environment. */
+  readonly environment?: Environment;
+  /** Run `value` through /bin/sh -c; an image's own entrypoint needs false. */
+  readonly shell?: boolean;
+  /** The command line, or the executable when `shell` is false. */
+  readonly value?: string;
+  /** Arguments when `shell` is false, argv[0] first. */
+  readonly arguments: readonly string[];
+  /** Account on the host to run as. */
+  readonly user?: string;
+}
+
 /** A container of an agent. `value` is a directory name on the host; nesting is told by `parent` alone. (`mesos.ContainerID`) */
 export interface ContainerID {
   /** 1 to 242 bytes, no slash; agents generate UUIDs. */
@@ -56,12 +70,103 @@ export interface ContainerID {
   readonly parent?: ContainerID;
 }
 
+/** How a container is made. Members that only built-in isolators read (docker, network, linux, limits, terminal) are left out. (`mesos.ContainerInfo`) */
+export interface ContainerInfo {
+  /** The containerizer. */
+  readonly type: ContainerInfoType;
+  /** In mount order. */
+  readonly volumes: readonly Volume[];
+  /** Host name inside the container. */
+  readonly hostname?: string;
+  /** With MESOS. */
+  readonly mesos?: ContainerInfoMesosInfo;
+}
+
+/** Options of Mesos' own containerizer. (`mesos.ContainerInfo.MesosInfo`) */
+export interface ContainerInfoMesosInfo {
+  /** The image of the root file system; absent: the host's. */
+  readonly image?: Image;
+}
+
+/** The containerizer. (`mesos.ContainerInfo.Type`) */
+export type ContainerInfoType = 'DOCKER' | 'MESOS';
+
+/** What an isolator knows of a running container. (`mesos.ContainerStatus`) */
+export interface ContainerStatus {
+  /** Which. */
+  readonly container_id?: ContainerID;
+  /** Its first process, on the host. */
+  readonly executor_pid?: number;
+}
+
 /** Principal and secret of the old authentication. (`mesos.Credential`) */
 export interface Credential {
   /** Who. */
   readonly principal: string;
   /** The password; never logged. */
   readonly secret?: string;
+}
+
+/** Use of one disk, or of what is counted like one. (`mesos.DiskStatistics`) */
+export interface DiskStatistics {
+  /** Which volume. */
+  readonly persistence?: ResourceDiskInfoPersistence;
+  /** In bytes. */
+  readonly used_bytes?: string;
+}
+
+/** Environment of a command. (`mesos.Environment`) */
+export interface Environment {
+  /** Later ones win over earlier ones of the same name. */
+  readonly variables: readonly EnvironmentVariable[];
+}
+
+/** One variable. (`mesos.Environment.Variable`) */
+export interface EnvironmentVariable {
+  /** Name of the variable. */
+  readonly name: string;
+  /** Which of the members holds. */
+  readonly type?: EnvironmentVariableType;
+  /** With VALUE. */
+  readonly value?: string;
+  /** With SECRET. */
+  readonly secret?: Secret;
+}
+
+/** Which of the members holds. (`mesos.Environment.Variable.Type`) */
+export type EnvironmentVariableType = 'UNKNOWN' | 'VALUE' | 'SECRET';
+
+/** An executor of a framework on one agent. (`mesos.ExecutorID`) */
+export interface ExecutorID {
+  /** Chosen by the framework, or by the agent for command tasks. */
+  readonly value: string;
+}
+
+/** The process that runs tasks; an isolator reads the names, the command, the container and the labels of it. (`mesos.ExecutorInfo`) */
+export interface ExecutorInfo {
+  /** Who wrote the executor. */
+  readonly type?: ExecutorInfoType;
+  /** Unique in the framework and agent. */
+  readonly executor_id: ExecutorID;
+  /** The framework; set by the master. */
+  readonly framework_id?: FrameworkID;
+  /** With CUSTOM. */
+  readonly command?: CommandInfo;
+  /** The container it runs in. */
+  readonly container?: ContainerInfo;
+  /** For people. */
+  readonly name?: string;
+  /** The framework's own; of a command task, copied from the task. */
+  readonly labels?: Labels;
+}
+
+/** Who wrote the executor. (`mesos.ExecutorInfo.Type`) */
+export type ExecutorInfoType = 'UNKNOWN' | 'DEFAULT' | 'CUSTOM';
+
+/** A framework registered with the master. (`mesos.FrameworkID`) */
+export interface FrameworkID {
+  /** Given by the master. */
+  readonly value: string;
 }
 
 /** An image to provision. (`mesos.Image`) */
@@ -123,6 +228,40 @@ export interface Labels {
   readonly labels: readonly Label[];
 }
 
+/** A resource of a container, as an update tells it. Ranges, sets, roles and reservations are left out. (`mesos.Resource`) */
+export interface Resource {
+  /** cpus, mem, disk, … */
+  readonly name: string;
+  /** Which of the members holds. */
+  readonly type: ValueType;
+  /** With SCALAR. */
+  readonly scalar?: ValueScalar;
+  /** With disks. */
+  readonly disk?: ResourceDiskInfo;
+}
+
+/** What distinguishes disks. (`mesos.Resource.DiskInfo`) */
+export interface ResourceDiskInfo {
+  /** With a persistent volume. */
+  readonly persistence?: ResourceDiskInfoPersistence;
+}
+
+/** A volume that outlives its tasks. (`mesos.Resource.DiskInfo.Persistence`) */
+export interface ResourceDiskInfoPersistence {
+  /** Unique in the role on the agent. */
+  readonly id: string;
+  /** Who made it. */
+  readonly principal?: string;
+}
+
+/** What a container has used; each isolator gives its part, and the agent merges them. (`mesos.ResourceStatistics`) */
+export interface ResourceStatistics {
+  /** Seconds since 1970. */
+  readonly timestamp: number;
+  /** By volume. */
+  readonly disk_statistics: readonly DiskStatistics[];
+}
+
 /** A secret, by reference or by value. (`mesos.Secret`) */
 export interface Secret {
   /** Which of the members holds. */
@@ -150,6 +289,61 @@ export interface SecretValue {
   readonly data: Buffer;
 }
 
+/** An agent. (`mesos.SlaveID`) */
+export interface SlaveID {
+  /** Given by the master. */
+  readonly value: string;
+}
+
+/** A task of a framework. (`mesos.TaskID`) */
+export interface TaskID {
+  /** Chosen by the framework. */
+  readonly value: string;
+}
+
+/** What a framework asked to run; an isolator reads the names, the command, the container and the labels of it. (`mesos.TaskInfo`) */
+export interface TaskInfo {
+  /** For people. */
+  readonly name: string;
+  /** Unique in the framework. */
+  readonly task_id: TaskID;
+  /** The agent it runs on. */
+  readonly slave_id: SlaveID;
+  /** With a command task. */
+  readonly command?: CommandInfo;
+  /** With a command task. */
+  readonly container?: ContainerInfo;
+  /** The framework's own. */
+  readonly labels?: Labels;
+}
+
+/** Why a task ended. (`mesos.TaskStatus.Reason`) */
+export type TaskStatusReason = 'REASON_CONTAINER_LIMITATION' | 'REASON_CONTAINER_LIMITATION_DISK';
+
+/** A number. (`mesos.Value.Scalar`) */
+export interface ValueScalar {
+  /** Three decimals count. */
+  readonly value: number;
+}
+
+/** Which of the members of a resource holds. (`mesos.Value.Type`) */
+export type ValueType = 'SCALAR' | 'RANGES' | 'SET' | 'TEXT';
+
+/** A volume of a container. Mesos' `source` (5) is left out. (`mesos.Volume`) */
+export interface Volume {
+  /** How the container may use it. */
+  readonly mode: VolumeMode;
+  /** Where it appears; a relative path is below the sandbox. */
+  readonly container_path: string;
+  /** A path on the host. */
+  readonly host_path?: string;
+  /** An image whose root file system is the volume. */
+  readonly image?: Image;
+}
+
+/** How the container may use it. (`mesos.Volume.Mode`) */
+export type VolumeMode = 'RW' | 'RO';
+
 /** A container. (`mesos.cvmfs.v1.Container`) */
 export interface Container {
   /** Which. */
@@ -168,6 +362,148 @@ export interface DestroyRequest {
 export interface DestroyResponse {
   /** False: there was nothing to remove. */
   readonly destroyed?: boolean;
+}
+
+/** A container that was launched by this run of the agent. (`mesos.cvmfs.v1.IsolatedContainer`) */
+export interface IsolatedContainer {
+  /** Required. Which. */
+  readonly container_id: ContainerID;
+  /** Of those only whose Prepare never reached the service. */
+  readonly container_config?: ContainerConfig;
+}
+
+/** A limit that differs from what was asked for. (`mesos.cvmfs.v1.IsolatedLimit`) */
+export interface IsolatedLimit {
+  /** Of the resource. */
+  readonly name?: string;
+  /** Infinity: none. */
+  readonly value?: ValueScalar;
+}
+
+/** One container that cannot go on. (`mesos.cvmfs.v1.IsolatedLimitation`) */
+export interface IsolatedLimitation {
+  /** Which. */
+  readonly container_id?: ContainerID;
+  /** Why. */
+  readonly limitation?: ContainerLimitation;
+}
+
+/** A container that has ended. (`mesos.cvmfs.v1.IsolatorCleanupRequest`) */
+export interface IsolatorCleanupRequest {
+  /** Required. Which. */
+  readonly container_id: ContainerID;
+}
+
+/** Whether it was known. (`mesos.cvmfs.v1.IsolatorCleanupResponse`) */
+export interface IsolatorCleanupResponse {
+  /** False is no error. */
+  readonly known?: boolean;
+}
+
+/** The first process of a container. (`mesos.cvmfs.v1.IsolatorIsolateRequest`) */
+export interface IsolatorIsolateRequest {
+  /** Required. Which. */
+  readonly container_id: ContainerID;
+  /** On the host. */
+  readonly pid?: number;
+}
+
+/** Nothing is to be said. (`mesos.cvmfs.v1.IsolatorIsolateResponse`) */
+export type IsolatorIsolateResponse = Readonly<Record<never, never>>;
+
+/** A container that is about to be launched. (`mesos.cvmfs.v1.IsolatorPrepareRequest`) */
+export interface IsolatorPrepareRequest {
+  /** Required. Which call of which run. */
+  readonly run: IsolatorRun;
+  /** Required. Which. */
+  readonly container_id: ContainerID;
+  /** Required. What it is to be. */
+  readonly container_config: ContainerConfig;
+}
+
+/** What to do for it. (`mesos.cvmfs.v1.IsolatorPrepareResponse`) */
+export interface IsolatorPrepareResponse {
+  /** Absent when there is nothing to do. */
+  readonly launch_info?: ContainerLaunchInfo;
+}
+
+/** Everything that lives on the agent. (`mesos.cvmfs.v1.IsolatorRecoverRequest`) */
+export interface IsolatorRecoverRequest {
+  /** Required. Which call of which run. */
+  readonly run: IsolatorRun;
+  /** Containers that were found again when the agent started. Only container_id, pid and directory are looked at. */
+  readonly states: readonly ContainerState[];
+  /** Containers that the agent is about to destroy; a Cleanup follows for each. */
+  readonly orphans: readonly ContainerID[];
+  /** Containers that were launched since, when the call is made again after the service was away. */
+  readonly launched: readonly IsolatedContainer[];
+}
+
+/** What became of the others. (`mesos.cvmfs.v1.IsolatorRecoverResponse`) */
+export interface IsolatorRecoverResponse {
+  /** Containers that were remembered and live no more. */
+  readonly forgotten: readonly ContainerID[];
+}
+
+/** Orders the calls of one module, so that a Recover that was late does not forget a container that was prepared since. (`mesos.cvmfs.v1.IsolatorRun`) */
+export interface IsolatorRun {
+  /** Required. Chosen anew each time that the module is loaded. */
+  readonly id: string;
+  /** Grows from call to call. */
+  readonly sequence?: string;
+}
+
+/** A question about one container. (`mesos.cvmfs.v1.IsolatorStatusRequest`) */
+export interface IsolatorStatusRequest {
+  /** Required. Which. */
+  readonly container_id: ContainerID;
+}
+
+/** What is known of a container. (`mesos.cvmfs.v1.IsolatorStatusResponse`) */
+export interface IsolatorStatusResponse {
+  /** For the agent, which merges it with others'. */
+  readonly status?: ContainerStatus;
+  /** Repositories that it uses. */
+  readonly repositories: readonly RepositoryUse[];
+}
+
+/** New resources of a container. (`mesos.cvmfs.v1.IsolatorUpdateRequest`) */
+export interface IsolatorUpdateRequest {
+  /** Required. Which. */
+  readonly container_id: ContainerID;
+  /** All of them. */
+  readonly resources: readonly Resource[];
+  /** Where the limit is not the request. */
+  readonly limits: readonly IsolatedLimit[];
+}
+
+/** Nothing is to be said. (`mesos.cvmfs.v1.IsolatorUpdateResponse`) */
+export type IsolatorUpdateResponse = Readonly<Record<never, never>>;
+
+/** A question about one container. (`mesos.cvmfs.v1.IsolatorUsageRequest`) */
+export interface IsolatorUsageRequest {
+  /** Required. Which. */
+  readonly container_id: ContainerID;
+}
+
+/** What a container has used. (`mesos.cvmfs.v1.IsolatorUsageResponse`) */
+export interface IsolatorUsageResponse {
+  /** `disk_statistics` has an entry `cvmfs:<repository>` for each repository. */
+  readonly statistics?: ResourceStatistics;
+  /** The same with how exact it is. */
+  readonly repositories: readonly RepositoryUse[];
+}
+
+/** Asks about all containers at once. (`mesos.cvmfs.v1.IsolatorWatchRequest`) */
+export interface IsolatorWatchRequest {
+  /** Those that are known already not to go on, and not cleaned up yet. */
+  readonly limited: readonly ContainerID[];
+}
+
+/** None when the time was over. (`mesos.cvmfs.v1.IsolatorWatchResponse`) */
+export interface IsolatorWatchResponse {
+  /** Only what was not in the request. */
+  readonly limitations: readonly IsolatedLimitation[];
 }
 
 /** What to keep. (`mesos.cvmfs.v1.PinRequest`) */
@@ -302,6 +638,18 @@ export interface RepositoryStatus {
   readonly root_hash?: string;
 }
 
+/** What a container had fetched from one repository. (`mesos.cvmfs.v1.RepositoryUse`) */
+export interface RepositoryUse {
+  /** Fully qualified repository name. */
+  readonly repository?: string;
+  /** Path in the container; empty when its image lies in the repository. */
+  readonly path?: string;
+  /** Bytes that came over the network for the repository since the container was prepared, or the service started. */
+  readonly fetched_bytes?: string;
+  /** Containers that use the repository now; when more than one, `fetched_bytes` is the sum for all of them. */
+  readonly sharing?: number;
+}
+
 /** What to find. (`mesos.cvmfs.v1.ResolveRequest`) */
 export interface ResolveRequest {
   /** Required. Which image. */
@@ -392,6 +740,87 @@ export interface UnpinResponse {
   readonly unpinned?: boolean;
 }
 
+/** What a container is for. (`mesos.slave.ContainerClass`) */
+export type ContainerClass = 'DEFAULT' | 'DEBUG';
+
+/** What a container is to be, as an isolator's `prepare` gets it and as the agent checkpoints it. (`mesos.slave.ContainerConfig`) */
+export interface ContainerConfig {
+  /** Absent for nested and standalone containers, unless known from the root container. */
+  readonly executor_info?: ExecutorInfo;
+  /** Command tasks only: the tasks of a pod bring none. */
+  readonly task_info?: TaskInfo;
+  /** What will be executed. */
+  readonly command_info: CommandInfo;
+  /** Image and volumes. */
+  readonly container_info?: ContainerInfo;
+  /** DEFAULT when absent. */
+  readonly container_class?: ContainerClass;
+  /** The sandbox, a path on the host. */
+  readonly directory: string;
+  /** Writable paths beside the sandbox that count against its quota. */
+  readonly ephemeral_volumes: readonly string[];
+  /** Account on the host, resolved. */
+  readonly user?: string;
+  /** The root file system, a path on the host: of the task with command tasks, else of the container. */
+  readonly rootfs?: string;
+  /** With a docker image. */
+  readonly docker?: ContainerConfigDocker;
+}
+
+/** The docker part of the image. (`mesos.slave.ContainerConfig.Docker`) */
+export interface ContainerConfigDocker {
+  /** Runtime configuration; `config` inside is always set. */
+  readonly manifest?: ImageManifest;
+}
+
+/** What an isolator adds to a launch. Repeated members of several isolators are appended in their order. (`mesos.slave.ContainerLaunchInfo`) */
+export interface ContainerLaunchInfo {
+  /** For the container's own process. */
+  readonly environment?: Environment;
+  /** Done in order inside the container's mount namespace, before pivot_root. */
+  readonly mounts: readonly ContainerMountInfo[];
+  /** For the task of a command executor. */
+  readonly task_environment?: Environment;
+}
+
+/** Why a container must not go on: the agent destroys it and tells the framework. (`mesos.slave.ContainerLimitation`) */
+export interface ContainerLimitation {
+  /** In words. */
+  readonly message?: string;
+  /** What the framework is told as the reason. */
+  readonly reason?: TaskStatusReason;
+}
+
+/** One mount(2). (`mesos.slave.ContainerMountInfo`) */
+export interface ContainerMountInfo {
+  /** Where, seen from the host; made when it is missing and there is a source. */
+  readonly target: string;
+  /** What. */
+  readonly source?: string;
+  /** File system type. */
+  readonly type?: string;
+  /** MS_ flags. */
+  readonly flags?: number;
+  /** Data of the call. */
+  readonly options?: string;
+}
+
+/** A container that an agent found again after its restart. (`mesos.slave.ContainerState`) */
+export interface ContainerState {
+  /** Root containers. */
+  readonly executor_info?: ExecutorInfo;
+  /** Nested and standalone containers; the image of a root container is in `executor_info`. */
+  readonly container_info?: ContainerInfo;
+  /** Which. */
+  readonly container_id: ContainerID;
+  /** Its first process, on the host. */
+  readonly pid: string;
+  /** The sandbox, a path on the host. */
+  readonly directory: string;
+  /** As in ContainerConfig. */
+  readonly ephemeral_volumes: readonly string[];
+}
+
 /** Root file systems for containers. All calls may be repeated; the caller's deadline is honoured. (`mesos.cvmfs.v1.Provisioner`) */
 export interface ProvisionerMethods {
   /** Tells the service which containers live, once per start of the agent: theirs are kept, all others are destroyed. */
@@ -418,4 +847,24 @@ export interface AdminMethods {
   readonly Pin: { readonly request: PinRequest; readonly response: PinResponse };
   /** Lets the cache drop the image again. */
   readonly Unpin: { readonly request: UnpinRequest; readonly response: UnpinResponse };
+}
+
+/** The isolator of an agent. All calls may be repeated; what must survive is on disk before a call is answered. (`mesos.cvmfs.v1.Isolator`) */
+export interface IsolatorMethods {
+  /** Tells which containers live. What is not named, and was not prepared after this call was made, is forgotten. */
+  readonly Recover: { readonly request: IsolatorRecoverRequest; readonly response: IsolatorRecoverResponse };
+  /** A container is about to be launched; its image, if it has one, is provisioned. A failure ends the launch with its text. */
+  readonly Prepare: { readonly request: IsolatorPrepareRequest; readonly response: IsolatorPrepareResponse };
+  /** Its first process exists. */
+  readonly Isolate: { readonly request: IsolatorIsolateRequest; readonly response: IsolatorIsolateResponse };
+  /** Waits until some container cannot go on, or for some 20 s; then it is called again. */
+  readonly Watch: { readonly request: IsolatorWatchRequest; readonly response: IsolatorWatchResponse };
+  /** Its resources have changed. */
+  readonly Update: { readonly request: IsolatorUpdateRequest; readonly response: IsolatorUpdateResponse };
+  /** What it has used. */
+  readonly Usage: { readonly request: IsolatorUsageRequest; readonly response: IsolatorUsageResponse };
+  /** What is known of it. */
+  readonly Status: { readonly request: IsolatorStatusRequest; readonly response: IsolatorStatusResponse };
+  /** It has ended, with all its processes; also of one that was never prepared, or is forgotten already. */
+  readonly Cleanup: { readonly request: IsolatorCleanupRequest; readonly response: IsolatorCleanupResponse };
 }

@@ -31,13 +31,61 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
     1: { name: 'key', type: 'string' },
     2: { name: 'value', type: 'string' },
   },
+  'mesos.CommandInfo': {
+    2: { name: 'environment', type: 'message', message: 'mesos.Environment' },
+    6: { name: 'shell', type: 'bool' },
+    3: { name: 'value', type: 'string' },
+    7: { name: 'arguments', type: 'string', repeated: true },
+    5: { name: 'user', type: 'string' },
+  },
   'mesos.ContainerID': {
     1: { name: 'value', type: 'string', required: true },
     2: { name: 'parent', type: 'message', message: 'mesos.ContainerID' },
   },
+  'mesos.ContainerInfo': {
+    1: { name: 'type', type: 'enum', values: { 1: 'DOCKER', 2: 'MESOS' }, required: true },
+    2: { name: 'volumes', type: 'message', message: 'mesos.Volume', repeated: true },
+    4: { name: 'hostname', type: 'string' },
+    5: { name: 'mesos', type: 'message', message: 'mesos.ContainerInfo.MesosInfo' },
+  },
+  'mesos.ContainerInfo.MesosInfo': {
+    1: { name: 'image', type: 'message', message: 'mesos.Image' },
+  },
+  'mesos.ContainerStatus': {
+    4: { name: 'container_id', type: 'message', message: 'mesos.ContainerID' },
+    3: { name: 'executor_pid', type: 'uint32' },
+  },
   'mesos.Credential': {
     1: { name: 'principal', type: 'string', required: true },
     2: { name: 'secret', type: 'string' },
+  },
+  'mesos.DiskStatistics': {
+    2: { name: 'persistence', type: 'message', message: 'mesos.Resource.DiskInfo.Persistence' },
+    4: { name: 'used_bytes', type: 'uint64' },
+  },
+  'mesos.Environment': {
+    1: { name: 'variables', type: 'message', message: 'mesos.Environment.Variable', repeated: true },
+  },
+  'mesos.Environment.Variable': {
+    1: { name: 'name', type: 'string', required: true },
+    3: { name: 'type', type: 'enum', values: { 0: 'UNKNOWN', 1: 'VALUE', 2: 'SECRET' } },
+    2: { name: 'value', type: 'string' },
+    4: { name: 'secret', type: 'message', message: 'mesos.Secret' },
+  },
+  'mesos.ExecutorID': {
+    1: { name: 'value', type: 'string', required: true },
+  },
+  'mesos.ExecutorInfo': {
+    15: { name: 'type', type: 'enum', values: { 0: 'UNKNOWN', 1: 'DEFAULT', 2: 'CUSTOM' } },
+    1: { name: 'executor_id', type: 'message', message: 'mesos.ExecutorID', required: true },
+    8: { name: 'framework_id', type: 'message', message: 'mesos.FrameworkID' },
+    7: { name: 'command', type: 'message', message: 'mesos.CommandInfo' },
+    11: { name: 'container', type: 'message', message: 'mesos.ContainerInfo' },
+    9: { name: 'name', type: 'string' },
+    14: { name: 'labels', type: 'message', message: 'mesos.Labels' },
+  },
+  'mesos.FrameworkID': {
+    1: { name: 'value', type: 'string', required: true },
   },
   'mesos.Image': {
     1: { name: 'type', type: 'enum', values: { 1: 'APPC', 2: 'DOCKER', 3: 'CVMFS' }, required: true },
@@ -67,6 +115,23 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
   'mesos.Labels': {
     1: { name: 'labels', type: 'message', message: 'mesos.Label', repeated: true },
   },
+  'mesos.Resource': {
+    1: { name: 'name', type: 'string', required: true },
+    2: { name: 'type', type: 'enum', values: { 0: 'SCALAR', 1: 'RANGES', 2: 'SET', 3: 'TEXT' }, required: true },
+    3: { name: 'scalar', type: 'message', message: 'mesos.Value.Scalar' },
+    7: { name: 'disk', type: 'message', message: 'mesos.Resource.DiskInfo' },
+  },
+  'mesos.Resource.DiskInfo': {
+    1: { name: 'persistence', type: 'message', message: 'mesos.Resource.DiskInfo.Persistence' },
+  },
+  'mesos.Resource.DiskInfo.Persistence': {
+    1: { name: 'id', type: 'string', required: true },
+    2: { name: 'principal', type: 'string' },
+  },
+  'mesos.ResourceStatistics': {
+    1: { name: 'timestamp', type: 'double', required: true },
+    43: { name: 'disk_statistics', type: 'message', message: 'mesos.DiskStatistics', repeated: true },
+  },
   'mesos.Secret': {
     1: { name: 'type', type: 'enum', values: { 0: 'UNKNOWN', 1: 'REFERENCE', 2: 'VALUE' } },
     2: { name: 'reference', type: 'message', message: 'mesos.Secret.Reference' },
@@ -79,6 +144,29 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
   'mesos.Secret.Value': {
     1: { name: 'data', type: 'bytes', required: true },
   },
+  'mesos.SlaveID': {
+    1: { name: 'value', type: 'string', required: true },
+  },
+  'mesos.TaskID': {
+    1: { name: 'value', type: 'string', required: true },
+  },
+  'mesos.TaskInfo': {
+    1: { name: 'name', type: 'string', required: true },
+    2: { name: 'task_id', type: 'message', message: 'mesos.TaskID', required: true },
+    3: { name: 'slave_id', type: 'message', message: 'mesos.SlaveID', required: true },
+    7: { name: 'command', type: 'message', message: 'mesos.CommandInfo' },
+    9: { name: 'container', type: 'message', message: 'mesos.ContainerInfo' },
+    10: { name: 'labels', type: 'message', message: 'mesos.Labels' },
+  },
+  'mesos.Value.Scalar': {
+    1: { name: 'value', type: 'double', required: true },
+  },
+  'mesos.Volume': {
+    3: { name: 'mode', type: 'enum', values: { 1: 'RW', 2: 'RO' }, required: true },
+    1: { name: 'container_path', type: 'string', required: true },
+    2: { name: 'host_path', type: 'string' },
+    4: { name: 'image', type: 'message', message: 'mesos.Image' },
+  },
   'mesos.cvmfs.v1.Container': {
     1: { name: 'container_id', type: 'message', message: 'mesos.ContainerID' },
     2: { name: 'rootfses', type: 'message', message: 'mesos.cvmfs.v1.Rootfs', repeated: true },
@@ -88,6 +176,78 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
   },
   'mesos.cvmfs.v1.DestroyResponse': {
     1: { name: 'destroyed', type: 'bool' },
+  },
+  'mesos.cvmfs.v1.IsolatedContainer': {
+    1: { name: 'container_id', type: 'message', message: 'mesos.ContainerID', required: true },
+    2: { name: 'container_config', type: 'message', message: 'mesos.slave.ContainerConfig' },
+  },
+  'mesos.cvmfs.v1.IsolatedLimit': {
+    1: { name: 'name', type: 'string' },
+    2: { name: 'value', type: 'message', message: 'mesos.Value.Scalar' },
+  },
+  'mesos.cvmfs.v1.IsolatedLimitation': {
+    1: { name: 'container_id', type: 'message', message: 'mesos.ContainerID' },
+    2: { name: 'limitation', type: 'message', message: 'mesos.slave.ContainerLimitation' },
+  },
+  'mesos.cvmfs.v1.IsolatorCleanupRequest': {
+    1: { name: 'container_id', type: 'message', message: 'mesos.ContainerID', required: true },
+  },
+  'mesos.cvmfs.v1.IsolatorCleanupResponse': {
+    1: { name: 'known', type: 'bool' },
+  },
+  'mesos.cvmfs.v1.IsolatorIsolateRequest': {
+    1: { name: 'container_id', type: 'message', message: 'mesos.ContainerID', required: true },
+    2: { name: 'pid', type: 'uint32' },
+  },
+  'mesos.cvmfs.v1.IsolatorIsolateResponse': {
+  },
+  'mesos.cvmfs.v1.IsolatorPrepareRequest': {
+    1: { name: 'run', type: 'message', message: 'mesos.cvmfs.v1.IsolatorRun', required: true },
+    2: { name: 'container_id', type: 'message', message: 'mesos.ContainerID', required: true },
+    3: { name: 'container_config', type: 'message', message: 'mesos.slave.ContainerConfig', required: true },
+  },
+  'mesos.cvmfs.v1.IsolatorPrepareResponse': {
+    1: { name: 'launch_info', type: 'message', message: 'mesos.slave.ContainerLaunchInfo' },
+  },
+  'mesos.cvmfs.v1.IsolatorRecoverRequest': {
+    1: { name: 'run', type: 'message', message: 'mesos.cvmfs.v1.IsolatorRun', required: true },
+    2: { name: 'states', type: 'message', message: 'mesos.slave.ContainerState', repeated: true },
+    3: { name: 'orphans', type: 'message', message: 'mesos.ContainerID', repeated: true },
+    4: { name: 'launched', type: 'message', message: 'mesos.cvmfs.v1.IsolatedContainer', repeated: true },
+  },
+  'mesos.cvmfs.v1.IsolatorRecoverResponse': {
+    1: { name: 'forgotten', type: 'message', message: 'mesos.ContainerID', repeated: true },
+  },
+  'mesos.cvmfs.v1.IsolatorRun': {
+    1: { name: 'id', type: 'string', required: true },
+    2: { name: 'sequence', type: 'uint64' },
+  },
+  'mesos.cvmfs.v1.IsolatorStatusRequest': {
+    1: { name: 'container_id', type: 'message', message: 'mesos.ContainerID', required: true },
+  },
+  'mesos.cvmfs.v1.IsolatorStatusResponse': {
+    1: { name: 'status', type: 'message', message: 'mesos.ContainerStatus' },
+    2: { name: 'repositories', type: 'message', message: 'mesos.cvmfs.v1.RepositoryUse', repeated: true },
+  },
+  'mesos.cvmfs.v1.IsolatorUpdateRequest': {
+    1: { name: 'container_id', type: 'message', message: 'mesos.ContainerID', required: true },
+    2: { name: 'resources', type: 'message', message: 'mesos.Resource', repeated: true },
+    3: { name: 'limits', type: 'message', message: 'mesos.cvmfs.v1.IsolatedLimit', repeated: true },
+  },
+  'mesos.cvmfs.v1.IsolatorUpdateResponse': {
+  },
+  'mesos.cvmfs.v1.IsolatorUsageRequest': {
+    1: { name: 'container_id', type: 'message', message: 'mesos.ContainerID', required: true },
+  },
+  'mesos.cvmfs.v1.IsolatorUsageResponse': {
+    1: { name: 'statistics', type: 'message', message: 'mesos.ResourceStatistics' },
+    2: { name: 'repositories', type: 'message', message: 'mesos.cvmfs.v1.RepositoryUse', repeated: true },
+  },
+  'mesos.cvmfs.v1.IsolatorWatchRequest': {
+    1: { name: 'limited', type: 'message', message: 'mesos.ContainerID', repeated: true },
+  },
+  'mesos.cvmfs.v1.IsolatorWatchResponse': {
+    1: { name: 'limitations', type: 'message', message: 'mesos.cvmfs.v1.IsolatedLimitation', repeated: true },
   },
   'mesos.cvmfs.v1.PinRequest': {
     1: { name: 'image', type: 'message', message: 'mesos.Image', required: true },
@@ -154,6 +314,12 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
     5: { name: 'revision', type: 'uint64' },
     6: { name: 'root_hash', type: 'string' },
   },
+  'mesos.cvmfs.v1.RepositoryUse': {
+    1: { name: 'repository', type: 'string' },
+    2: { name: 'path', type: 'string' },
+    3: { name: 'fetched_bytes', type: 'uint64' },
+    4: { name: 'sharing', type: 'uint32' },
+  },
   'mesos.cvmfs.v1.ResolveRequest': {
     1: { name: 'image', type: 'message', message: 'mesos.Image', required: true },
   },
@@ -197,5 +363,44 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
   },
   'mesos.cvmfs.v1.UnpinResponse': {
     1: { name: 'unpinned', type: 'bool' },
+  },
+  'mesos.slave.ContainerConfig': {
+    8: { name: 'executor_info', type: 'message', message: 'mesos.ExecutorInfo' },
+    9: { name: 'task_info', type: 'message', message: 'mesos.TaskInfo' },
+    11: { name: 'command_info', type: 'message', message: 'mesos.CommandInfo', required: true },
+    12: { name: 'container_info', type: 'message', message: 'mesos.ContainerInfo' },
+    14: { name: 'container_class', type: 'enum', values: { 1: 'DEFAULT', 2: 'DEBUG' } },
+    3: { name: 'directory', type: 'string', required: true },
+    15: { name: 'ephemeral_volumes', type: 'string', repeated: true },
+    4: { name: 'user', type: 'string' },
+    5: { name: 'rootfs', type: 'string' },
+    7: { name: 'docker', type: 'message', message: 'mesos.slave.ContainerConfig.Docker' },
+  },
+  'mesos.slave.ContainerConfig.Docker': {
+    1: { name: 'manifest', type: 'message', message: 'docker.spec.v1.ImageManifest' },
+  },
+  'mesos.slave.ContainerLaunchInfo': {
+    2: { name: 'environment', type: 'message', message: 'mesos.Environment' },
+    17: { name: 'mounts', type: 'message', message: 'mesos.slave.ContainerMountInfo', repeated: true },
+    15: { name: 'task_environment', type: 'message', message: 'mesos.Environment' },
+  },
+  'mesos.slave.ContainerLimitation': {
+    2: { name: 'message', type: 'string' },
+    3: { name: 'reason', type: 'enum', values: { 19: 'REASON_CONTAINER_LIMITATION', 20: 'REASON_CONTAINER_LIMITATION_DISK' } },
+  },
+  'mesos.slave.ContainerMountInfo': {
+    1: { name: 'target', type: 'string', required: true },
+    2: { name: 'source', type: 'string' },
+    3: { name: 'type', type: 'string' },
+    4: { name: 'flags', type: 'uint32' },
+    5: { name: 'options', type: 'string' },
+  },
+  'mesos.slave.ContainerState': {
+    1: { name: 'executor_info', type: 'message', message: 'mesos.ExecutorInfo' },
+    6: { name: 'container_info', type: 'message', message: 'mesos.ContainerInfo' },
+    2: { name: 'container_id', type: 'message', message: 'mesos.ContainerID', required: true },
+    3: { name: 'pid', type: 'uint64', required: true },
+    4: { name: 'directory', type: 'string', required: true },
+    5: { name: 'ephemeral_volumes', type: 'string', repeated: true },
   },
 };

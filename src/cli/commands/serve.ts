@@ -13,6 +13,7 @@ import { freeCacheOf } from '../../../provisioner/free-cache';
 import { KeptRepositories, mountSpecs } from '../../../provisioner/kept-repositories';
 import { RepositoryMounts } from '../../../provisioner/repository-mounts';
 import { startService } from '../../../provisioner/service';
+import { isolatorExtension } from '../../../isolator/service/extension';
 import { notify, notifySocketOf } from '../../native/notify-socket';
 import type { NotifySocket } from '../../native/notify-socket';
 import { VERSION } from '../../version';
@@ -63,14 +64,16 @@ export async function serve(_args: readonly unknown[], given: Record<string, unk
   const configs = new RepositoryConfigs(config, logger);
   const kept = new KeptRepositories({ runDir: config.runDir, configOf: (fqrn) => configs.of(fqrn), serverUid: user.uid, serverGid: user.gid });
   const mounts = new RepositoryMounts({ keeper: kept, specs: mountSpecs(config.mountRoot, config.repositories.keys()), logger });
+  const metrics = createMetrics();
   const service = await startService({
     config,
     version: VERSION,
     logger,
-    metrics: createMetrics(),
+    metrics,
     mounts,
     inodeBits: (fqrn) => config.repositories.get(fqrn)?.values.inodeBits ?? 64,
     freeCache: freeCacheOf(mounts, logger),
+    extensions: config.isolator.enabled ? [isolatorExtension({ config: config.isolator, metrics })] : [],
     warnings: () => [...warnings.map(({ text }) => text), ...configs.warnings()],
   });
   const { listen } = config;

@@ -2,7 +2,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { loadConfig, parseConfig } from '../../../src/config/config';
 import { originText } from '../../../src/config/origin';
-import { CACHE, FACADE, FUSE, LIMITS, PROVISIONER, REPOSITORY, TOP } from '../../../src/config/schema';
+import { CACHE, FACADE, FUSE, ISOLATOR, LIMITS, PROVISIONER, REPOSITORY, TOP } from '../../../src/config/schema';
 import { suggest } from '../../../src/config/suggest';
 
 const EXAMPLE = `# the least that works is one repository; the rest shows defaults
@@ -121,6 +121,8 @@ describe('the configuration file', () => {
     ['[provisioner]\nimage_repositories = ["a.b"]', 'names a.b, which is not configured; add [repositories."a.b"]'],
     ['[provisioner]\nimage_config_sources = ["http://x"]', 'expected a list, each "oci:/path"'],
     ['[facade]\nenabled = true', 'facade.enabled needs facade.docker_store_dir'],
+    ['[isolator]\nallowed_repositories = ["data.example.org"]', 'isolator.allowed_repositories names data.example.org, which is not configured'],
+    ['[isolator]\nsocket = "unix:///run/mesos-cvmfs/provisioner.sock"', 'is listen as well'],
     ['[facade]\nfallback_registries = ["r.example.org"]', 'needs facade.auth = "secret"'],
     ['[cache]\ndir = "/var/lib/mesos-cvmfs/cache"', 'lies in state_dir'],
     ['run_dir = "/cvmfs/run"', 'lies in mount_root'],
@@ -155,7 +157,7 @@ describe('docs/configuration.md', () => {
   const docs = fs.readFileSync(path.resolve(__dirname, '../../../docs/configuration.md'), 'utf8');
 
   it.each(
-    Object.entries({ '': TOP, repositories: REPOSITORY, provisioner: PROVISIONER, cache: CACHE, facade: FACADE, fuse: FUSE, limits: LIMITS }).flatMap(([section, settings]) =>
+    Object.entries({ '': TOP, repositories: REPOSITORY, provisioner: PROVISIONER, cache: CACHE, facade: FACADE, isolator: ISOLATOR, fuse: FUSE, limits: LIMITS }).flatMap(([section, settings]) =>
       Object.values(settings).map(({ key, fallback, type }) => ({ section, key, fallback: fallback as unknown, type: type as { show?: (value: unknown) => unknown } })),
     ),
   )('describes $section.$key with its default', ({ section, key, fallback, type }) => {
@@ -169,7 +171,7 @@ describe('docs/configuration.md', () => {
   });
 
   it('names no key that does not exist, and its examples are valid', () => {
-    const known = new Set([TOP, REPOSITORY, PROVISIONER, CACHE, FACADE, FUSE, LIMITS].flatMap((section) => Object.values(section).map(({ key }) => key)));
+    const known = new Set([TOP, REPOSITORY, PROVISIONER, CACHE, FACADE, ISOLATOR, FUSE, LIMITS].flatMap((section) => Object.values(section).map(({ key }) => key)));
     for (const [, key] of docs.matchAll(/^\| `([a-z_]+)` \|/gm)) expect(known).toContain(key);
     const examples = [...docs.matchAll(/```toml\n([\s\S]*?)```/g)].map(([, text]) => text!);
     expect(examples.length).toBeGreaterThan(0);
