@@ -28,7 +28,7 @@ export function makeAgentRootfs(dir: string, id: readonly string[], target: stri
   fs.mkdirSync(path.dirname(layer), { recursive: true });
   fs.rmSync(layer, { force: true });
   fs.symlinkSync(target, layer);
-  const container = path.join(dir, 'agent/work/provisioner', ...id.flatMap((name) => ['containers', name]));
+  const container = path.join(dir, 'agent/mesos/provisioner', ...id.flatMap((name) => ['containers', name]));
   const overlay = path.join(container, 'backends/overlay');
   const [rootfs, upper, work] = ['rootfses/u', 'scratch/u/upperdir', 'scratch/u/workdir'].map((name) => path.join(overlay, name)) as [string, string, string];
   for (const made of [rootfs, upper, work]) fs.mkdirSync(made, { recursive: true });
