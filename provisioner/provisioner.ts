@@ -17,7 +17,7 @@ import { holdViewsAgain } from './held-views';
 import type { BackendName } from './layout';
 import { BACKENDS } from './layout';
 import { Provision } from './provision';
-import type { Pruned } from './prune';
+import type { Pruned, PruneToo } from './prune';
 import { Prune } from './prune';
 import type { Recovered } from './recover';
 import { Recover } from './recover';
@@ -125,6 +125,11 @@ export class Provisioner {
 
   pruneImages(excluded: readonly Image[]): Promise<Pruned> {
     return this.#prune.run(excluded);
+  }
+
+  /** What else is let go with each PruneImages. */
+  pruneWith(too: PruneToo): void {
+    this.#prune.with(too);
   }
 
   /** Holds on views were given up elsewhere: tells the file system servers, in the background. */

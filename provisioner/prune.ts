@@ -16,8 +16,12 @@ export interface Pruned {
 /** For all file system servers together to hear which views are not held any more. */
 const RELEASE_TIMEOUT_MS = 30_000;
 
+/** Lets go of what somebody else holds of images, those named kept; returns how many. */
+export type PruneToo = (kept: ReadonlySet<string>) => Promise<number>;
+
 export class Prune {
   #count = 0;
+  #too: PruneToo = () => Promise.resolve(0);
 
   constructor(
     private readonly world: World,
@@ -29,6 +33,11 @@ export class Prune {
     return this.#count;
   }
 
+  /** Called with each prune, before the cache is freed. */
+  with(too: PruneToo): void {
+    this.#too = too;
+  }
+
   async run(excluded: readonly Image[]): Promise<Pruned> {
     const { state, images, freeCache, logger, metrics } = this.world;
     const kept = new Set(excluded.map((image) => images.reference(image)));
@@ -37,12 +46,13 @@ export class Prune {
       const used = state.usedDigests();
       const unused = state.images().filter(({ digest, reference, pinnedMs }) => pinnedMs === null && !used.has(digest) && !kept.has(reference));
       state.transaction(() => unused.forEach((image) => state.removeImage(image)));
+      const more = await this.#too(kept);
       // What cannot be told now is told later, and freed by the next prune.
       await within(this.releases.drain(), RELEASE_TIMEOUT_MS, 'releasing the views of pruned images').catch((err: unknown) => logger.warn('not all views were released', { err }));
       const freedBytes = await freeCache(unused);
       metrics.prunedBytes.add(freedBytes);
-      metrics.prunedImages.add(unused.length);
-      return { freedBytes, images: unused.length };
+      metrics.prunedImages.add(unused.length + more);
+      return { freedBytes, images: unused.length + more };
     });
   }
 }

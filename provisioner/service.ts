@@ -17,6 +17,7 @@ import { overlayBackend } from './backends/overlay';
 import type { FreeCache, World } from './context';
 import type { Extension, ExtensionParts } from './extension';
 import { prepareFacade } from './facade/start';
+import type { FacadeStart } from './facade/start';
 import { adminHandlers } from './grpc/admin-service';
 import { loadContracts } from './grpc/protos';
 import { provisionerHandlers } from './grpc/provisioner-service';
@@ -61,6 +62,7 @@ export interface ServiceOptions {
   /** For tests: other parts of the world, and how helper processes are started. */
   readonly world?: Partial<Pick<World, 'images' | 'bootId' | 'nowMs' | 'newUuid' | 'step' | 'readMountinfo'>>;
   readonly limits?: Partial<Limits>;
+  readonly facadeTiming?: FacadeStart['timing'];
   readonly helpers?: Partial<MountHelperOptions>;
 }
 
@@ -154,7 +156,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     undo.unshift(() => provisioner.stop());
     const http = await startHttp({ ...config.http, metrics, readiness: () => readiness(mounts), beforeScrape: repositoryMetrics(metrics, mounts) });
     undo.unshift(() => http.stop());
-    const facade = config.facade.enabled ? prepareFacade({ config, world, metrics, profiles: startProfiles, releasing: () => provisioner.payReleases() }) : null;
+    const facade = config.facade.enabled ? prepareFacade({ config, world, metrics, profiles: startProfiles, releasing: () => provisioner.payReleases(), ...(options.facadeTiming === undefined ? {} : { timing: options.facadeTiming }) }) : null;
+    if (facade !== null) provisioner.pruneWith((kept) => facade.prune(kept));
     const contracts = loadContracts();
     const calls = { logger, metrics: figures, defaultDeadlineMs: limits.defaultDeadlineMs, maxDeadlineMs: limits.maxDeadlineMs, nowMs: world.nowMs };
     const own = rootWarnings(layout.root, world.readMountinfo());
@@ -164,7 +167,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       startedMs: world.nowMs(),
       http: () => http.address,
       ready: () => readiness(mounts).ready,
-      warnings: () => [...own, ...completion.warnings(), ...(options.warnings?.() ?? [])],
+      warnings: () => [...own, ...completion.warnings(), ...(facade?.warnings() ?? []), ...(options.warnings?.() ?? [])],
     };
     const admin = new Admin(world, () => provisioner.payReleases());
     const extensions = (options.extensions ?? []).map((make) => make({ world, contracts, calls, payReleases: () => provisioner.payReleases() }));

@@ -36,6 +36,7 @@ export class Links {
   readonly #held = new Map<string, MountedRepository>();
   /** Views of links, and those made since the start: a mount never forgets one. */
   readonly #views = new Set<string>();
+  readonly #told = new Map<string, number>();
   readonly #lock = new KeyedLock();
   readonly #rate: PerHour;
 
@@ -70,6 +71,11 @@ export class Links {
     return slash > root.length && target.subarray(slash, slash + VIEWS.length).equals(VIEWS) && !/(^|\/)\.\.?(\/|$)/.test(target.toString('latin1'));
   }
 
+  /** When the agent was last told of the link; 0: not since the start. */
+  toldMs(digest: string): number {
+    return this.#told.get(digest) ?? 0;
+  }
+
   /** Makes sure that the agent finds the image under its digest: the link, checked, and below it a directory that answers. */
   async provide(found: FoundImage, repository: MountedRepository, view: ViewPath): Promise<FacadeLink> {
     return this.#lock.run(found.digest, async () => {
@@ -78,6 +84,7 @@ export class Links {
       await this.#hold(link, repository);
       await this.#reach(repository, view);
       this.#place(link, this.target(repository, view));
+      this.#told.set(link.digest, this.world.nowMs());
       return link;
     });
   }
@@ -95,18 +102,22 @@ export class Links {
   }
 
   /**
-   * Looks at the link of a record. What the agent has taken away is forgotten; a link that leads elsewhere in our views is
+   * Looks at the link of a record. What the agent has taken away is forgotten, unless containers use it; a link that leads elsewhere in our views is
    * mended; what is not ours is left as it is, and forgotten. Touches no mount.
    */
-  verify(link: FacadeLink): Promise<void> {
+  verify(link: FacadeLink, inUse: boolean): Promise<void> {
     return this.#lock.run(link.digest, async () => {
       if (this.#links.get(link.digest) !== link) return;
       const state = this.store.look(link.digest);
-      if (state.kind === 'no-directory' || state.kind === 'no-link') {
-        this.store.remove(link.digest, () => false);
-        return this.#forget(link, 'pruned');
-      }
       const target = this.#expectedTarget(link);
+      if (state.kind === 'no-directory' || state.kind === 'no-link') {
+        // Containers go on without the link, and their view stays held as long as they do.
+        if (!inUse) {
+          this.store.remove(link.digest, () => false);
+          this.#forget(link, 'pruned');
+        } else if (state.kind === 'no-link') this.#place(link, target);
+        return;
+      }
       if (state.kind === 'foreign' || (state.kind === 'link' && !this.isOurs(state.target))) {
         this.world.logger.warn('something else is in the place of a facade link, which is forgotten', { layer: link.digest, image: link.reference });
         return this.#forget(link, 'foreign');
@@ -211,6 +222,7 @@ export class Links {
   #drop(link: FacadeLink): void {
     this.#links.delete(link.digest);
     this.#held.delete(link.digest);
+    this.#told.delete(link.digest);
     const digest = sha256Digest(link.config);
     const config = this.#configs.get(digest);
     if (config !== undefined && --config.links === 0) this.#configs.delete(digest);

@@ -1,8 +1,8 @@
 /**
  * What is remembered of images that are fetched completely for the containers that run on them (`complete_after`): one row
- * for each directory of a view, however many images and containers share it. The row is made before the first byte is
- * asked for, and goes in the same instant as the last rootfs on that directory; so after a crash it is always known what
- * is pinned on whose behalf.
+ * for each directory of a view, however many images and containers share it, those that an agent made through the facade too
+ * (facade-links.ts). The row is made before the first byte is asked for, and goes in the same instant as the last container
+ * on that directory; so after a crash it is always known what is pinned on whose behalf.
  */
 import type Database from 'better-sqlite3';
 
@@ -52,12 +52,12 @@ export class Completions {
   }
 
   /**
-   * Gives every directory under a rootfs that was mounted in this boot and made before then a row, if it has none.
+   * Gives every directory under a container that was mounted in this boot and made before then a row, if it has none.
    * `newHolder` makes a new name for each.
    */
   want(bootId: string, createdBeforeMs: number, newHolder: () => string): void {
     const missing = this.sql(
-      `SELECT repository, view, path_in_view AS pathInView, min(reference) AS reference FROM directory_use r
+      `SELECT repository, view, path_in_view AS pathInView, min(reference) AS reference FROM view_user r
         WHERE state = 'mounted' AND boot_id = ? AND created_ms <= ?
           AND NOT EXISTS (SELECT 1 FROM completion c WHERE c.repository = r.repository AND c.view = r.view AND c.path_in_view = r.path_in_view)
         GROUP BY repository, view, path_in_view`,
@@ -84,7 +84,7 @@ export class Completions {
 
   /** Removes the row of a directory that no rootfs is on any more; its holder, undefined when there was none. */
   end(directory: ViewDirectory): string | undefined {
-    const row = this.sql(`DELETE FROM completion WHERE ${SAME} AND NOT EXISTS (SELECT 1 FROM directory_use WHERE ${SAME}) RETURNING holder`).get({
+    const row = this.sql(`DELETE FROM completion WHERE ${SAME} AND NOT EXISTS (SELECT 1 FROM view_user WHERE ${SAME}) RETURNING holder`).get({
       repository: directory.repository,
       view: directory.view,
       pathInView: directory.pathInView,
@@ -96,8 +96,8 @@ export class Completions {
   containersOn(directory: ViewDirectory, max: number): { readonly names: string[]; readonly count: number } {
     const of = { repository: directory.repository, view: directory.view, pathInView: directory.pathInView };
     return {
-      names: this.sql(`SELECT container FROM directory_use WHERE ${SAME} GROUP BY container ORDER BY min(created_ms), container LIMIT @max`).pluck().all({ ...of, max }) as string[],
-      count: Number(this.sql(`SELECT count(DISTINCT container) FROM directory_use WHERE ${SAME}`).pluck().get(of)),
+      names: this.sql(`SELECT container FROM view_user WHERE ${SAME} GROUP BY container ORDER BY min(created_ms), container LIMIT @max`).pluck().all({ ...of, max }) as string[],
+      count: Number(this.sql(`SELECT count(DISTINCT container) FROM view_user WHERE ${SAME}`).pluck().get(of)),
     };
   }
 }

@@ -31,8 +31,33 @@ function parse({ path_in_view: pathInView, root_hash: rootHash, made_ms: madeMs,
   return { ...rest, pathInView, rootHash, madeMs };
 }
 
+/** A container of the agent that uses an image of the facade. */
+export interface AgentUse {
+  readonly container: string;
+  readonly digest: string;
+  readonly sinceMs: number;
+}
+
+/**
+ * Made anew with each connection, since it is read from the agent's own files at each start: which containers of the agent
+ * use which links; and all containers on directories of views, whoever made their root file system.
+ */
+export const USERS = `
+  CREATE TEMP TABLE agent_use (container TEXT NOT NULL, digest TEXT NOT NULL, since_ms INTEGER NOT NULL, boot_id TEXT NOT NULL, PRIMARY KEY (digest, container)) STRICT, WITHOUT ROWID;
+  CREATE TEMP VIEW view_user AS
+    SELECT container, reference, repository, view, path_in_view, created_ms, boot_id, state FROM main.directory_use
+    UNION ALL
+    SELECT u.container, l.reference, l.repository, l.view, l.path_in_view, u.since_ms, u.boot_id, 'mounted' FROM temp.agent_use u JOIN main.facade_link l ON l.digest = u.digest;
+`;
+
 export class FacadeLinks {
   constructor(private readonly sql: (text: string) => Database.Statement) {}
+
+  /** Replaces what was known of the agent's containers. */
+  setUses(uses: readonly AgentUse[], bootId: string): void {
+    this.sql('DELETE FROM agent_use').run();
+    for (const use of uses) this.sql('INSERT OR IGNORE INTO agent_use (container, digest, since_ms, boot_id) VALUES (@container, @digest, @sinceMs, @bootId)').run({ ...use, bootId });
+  }
 
   /** All links, oldest first; what makes no sense is given to `bad`. */
   all(bad: (failure: Failure) => void): FacadeLink[] {

@@ -8,8 +8,8 @@ import { containerKey } from '../container-id';
 import type { RootfsState, RootfsStateKind } from '../rootfs-state';
 import { nextState } from '../rootfs-state';
 import { Completions } from './completions';
-import { FacadeLinks } from './facade-links';
-import type { FacadeLink } from './facade-links';
+import { FacadeLinks, USERS } from './facade-links';
+import type { AgentUse, FacadeLink } from './facade-links';
 import { GroupCommit } from './group-commit';
 import { Isolated } from './isolated';
 import type { BadRow, PinnedDirectory, RootfsRecord, RootfsRow } from './rootfs-record';
@@ -17,6 +17,11 @@ import { isBadRow, recordOf } from './rootfs-record';
 
 /** How the names begin under which images hold views; a rootfs holds by its UUID. */
 export const IMAGE_HOLDER = 'image.';
+
+/** Under which name the agent's containers hold the view of a link, all of them together: it is no name of an image's hold. */
+export function agentHolder(digest: string): string {
+  return `agent.${digest.slice('sha256:'.length)}`;
+}
 
 /** The name under which the objects of an image are pinned. */
 export function pinName(holder: string): string {
@@ -82,6 +87,7 @@ export class State {
   /** @param db from `openDatabase`; closed with this object. */
   constructor(db: Database.Database) {
     this.#db = db;
+    db.exec(USERS);
     this.#group = new GroupCommit(db);
     this.completions = new Completions((text) => this.#sql(text));
     this.facadeLinks = new FacadeLinks((text) => this.#sql(text));
@@ -161,8 +167,7 @@ export class State {
     this.transaction(() => {
       this.#sql('DELETE FROM rootfs WHERE uuid = ?').run(record.uuid);
       this.#owe(release);
-      const completion = this.completions.end(record.image);
-      if (completion !== undefined) this.#owe({ ...release, holder: completion });
+      this.#endCompletion(record.image);
     });
     return release;
   }
@@ -210,10 +215,24 @@ export class State {
     return release;
   }
 
-  /** Forgets a link of the facade; its hold is owed to the server. */
+  /** Forgets a link of the facade; its holds are owed to the server. */
   removeFacadeLink(link: FacadeLink): void {
     this.transaction(() => {
-      if (this.facadeLinks.remove(link.digest)) this.#owe(link);
+      if (!this.facadeLinks.remove(link.digest)) return;
+      this.#owe(link);
+      this.#owe({ ...link, holder: agentHolder(link.digest) });
+      this.#endCompletion(link);
+    });
+  }
+
+  /** Says anew which links the agent's containers use; what only those needed that are gone is owed to the servers. */
+  setAgentUses(uses: readonly AgentUse[], bootId: string, unused: readonly FacadeLink[]): void {
+    this.transaction(() => {
+      this.facadeLinks.setUses(uses, bootId);
+      for (const link of unused) {
+        this.#owe({ ...link, holder: agentHolder(link.digest) });
+        this.#endCompletion(link);
+      }
     });
   }
 
@@ -250,6 +269,11 @@ export class State {
   /** Like `transaction`, in one with all changes that are asked for in this turn of the event loop; resolves when it is on disk. */
   together<T>(work: () => T): Promise<T> {
     return this.#group.run(work);
+  }
+
+  #endCompletion(directory: PinnedDirectory): void {
+    const holder = this.completions.end(directory);
+    if (holder !== undefined) this.#owe({ ...directory, holder });
   }
 
   #owe(release: PendingRelease): void {

@@ -101,6 +101,8 @@ export const FACADE = {
   enabled: setting('enabled', type.boolean, false),
   listen: setting('listen', type.hostPort, { host: '127.0.0.1', port: 61080 }),
   dockerStoreDir: optional('docker_store_dir', type.absolutePath),
+  agentWorkDir: optional('agent_work_dir', type.absolutePath),
+  agentRuntimeDir: setting('agent_runtime_dir', type.absolutePath, '/var/run/mesos'),
   auth: setting('auth', type.oneOf('none', 'secret'), 'none'),
   fallbackRegistries: setting('fallback_registries', type.listOf(type.registryHost), []),
   maxResolves: setting('max_resolves', type.integer(1, 10_000), 16),
