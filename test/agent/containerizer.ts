@@ -1,0 +1,202 @@
+/**
+ * The containerizer, of standalone containers and those nested in them: provision, prepare, checkpoint, fork, run, and all
+ * of it backwards. Each checkpoint is made before the next effect, so that whatever instant the agent dies at, the next
+ * one finds the container running, or finds what to destroy.
+ *
+ *     <runtime_dir>/containers/<id>/config        ContainerConfig, before anything is prepared
+ *     <runtime_dir>/containers/<id>/launch_info   what launch.py executes (JSON here)
+ *     <runtime_dir>/containers/<id>/pid, status
+ *     <work_dir>/containers/<id>                  the sandbox
+ */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { AgentAborts } from './check';
+import { checkpoint, readCheckpoint } from './checkpoint';
+import type { ContainerId } from './container-id';
+import { containerDir, isBelow, listContainers } from './container-id';
+import type { Forked, LaunchInfo, ProcessFiles } from './process';
+import { ended, forkHelper, isRunning, killProcess, statusOf } from './process';
+import type { Provisioned, Provisioner } from './provisioner';
+import type { Command } from './runtime';
+import { environmentOf, programOf, workingDirectoryOf } from './runtime';
+import type { AtStep } from './steps';
+import type { Image } from './store';
+import type { Fields } from './wire';
+
+export interface Launch {
+  readonly id: ContainerId;
+  readonly image: Image;
+  /** Default: the image's own. */
+  readonly command?: Command;
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly volumes?: ReadonlyArray<{ readonly image: Image; readonly containerPath: string; readonly readOnly?: boolean }>;
+}
+
+export interface ContainerizerFlags {
+  readonly workDir: string;
+  readonly runtimeDir: string;
+  readonly sandboxDirectory: string;
+}
+
+interface Container {
+  /** Name of its image; unknown for one whose configuration was never checkpointed. */
+  image?: string;
+  pid?: number;
+  /** Ends what still provisions. */
+  readonly discard: AbortController;
+  /** Settles when nothing more is begun for it. */
+  launching: Promise<unknown>;
+  destroyed?: Promise<void>;
+}
+
+const DOCKER_IMAGE = 2;
+const MESOS_CONTAINER = 2;
+
+export class Containerizer {
+  readonly #containers = new Map<ContainerId, Container>();
+
+  constructor(
+    private readonly flags: ContainerizerFlags,
+    private readonly provisioner: Provisioner,
+    private readonly at: AtStep,
+  ) {}
+
+  ids(): ContainerId[] {
+    return [...this.#containers.keys()];
+  }
+
+  /** After it, what is recoverable runs on, and what is not is being destroyed. Any failure in it keeps the agent down. */
+  async recover(): Promise<void> {
+    const found = listContainers(this.flags.runtimeDir);
+    for (const id of found) {
+      const pidFile = path.join(this.#runtimeDir(id), 'pid');
+      const pid = fs.existsSync(pidFile) ? Number(fs.readFileSync(pidFile, 'utf8')) : undefined;
+      const image = readCheckpoint(path.join(this.#runtimeDir(id), 'config'))?.message(12)?.message(5)?.message(1)?.message(3)?.string(1);
+      this.#containers.set(id, { launching: Promise.resolve(), discard: new AbortController(), ...(pid === undefined ? {} : { pid }), ...(image === undefined ? {} : { image }) });
+    }
+    await this.provisioner.recover(new Set(found));
+    const orphans = found.filter((id) => !this.#isRecoverable(id));
+    // Through the same door as any other: children first.
+    await Promise.all(orphans.map((id) => this.destroy(id)));
+  }
+
+  /** Resolves when the program has been let go; rejects, with everything undone, when it cannot be. */
+  async launch(launch: Launch): Promise<void> {
+    const { id } = launch;
+    const parent = id.split('/').slice(0, -1).join('/');
+    if (this.#containers.has(id)) throw new Error(`Container ${id} already started`);
+    if (parent !== '' && !this.#containers.has(parent)) throw new Error(`Parent container ${parent} does not exist`);
+    const container: Container = { image: launch.image.name, discard: new AbortController(), launching: Promise.resolve() };
+    this.#containers.set(id, container);
+    const launching = this.#launch(launch, container);
+    container.launching = launching.catch(() => undefined);
+    try {
+      await launching;
+    } catch (error) {
+      if (error instanceof AgentAborts) throw error;
+      await this.destroy(id);
+      throw new Error(`Failed to launch container: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** The wait status of the program, when it has ended: it is destroyed then. */
+  async wait(id: ContainerId): Promise<number | undefined> {
+    const container = this.#containers.get(id);
+    if (container?.pid === undefined) throw new Error(`Container ${id} does not run`);
+    const files = this.#files(id);
+    await ended(container.pid, files);
+    const status = statusOf(files);
+    await this.destroy(id);
+    return status;
+  }
+
+  destroy(id: ContainerId): Promise<void> {
+    const container = this.#containers.get(id);
+    if (container === undefined) return Promise.resolve();
+    return (container.destroyed ??= this.#destroy(id, container));
+  }
+
+  prune(excluded: readonly string[]): Promise<void> {
+    const live = [...this.#containers].map(([id, { image }]) => {
+      if (image === undefined) throw new Error(`Container ${id} has no checkpointed configuration: cannot prune`);
+      return image;
+    });
+    return this.provisioner.prune([...excluded, ...live]);
+  }
+
+  async #launch({ id, image, command = { shell: false }, environment = {}, volumes = [] }: Launch, container: Container): Promise<void> {
+    const runtimeDir = this.#runtimeDir(id);
+    const files = this.#files(id);
+    fs.mkdirSync(runtimeDir, { recursive: true });
+    fs.mkdirSync(files.sandbox, { recursive: true });
+    fs.writeFileSync(path.join(runtimeDir, 'standalone.marker'), '');
+    const { signal } = container.discard;
+    const provisioned = await this.provisioner.provision(id, image, signal);
+    signal.throwIfAborted();
+    checkpoint(path.join(runtimeDir, 'config'), this.#config(image, command, files.sandbox, provisioned));
+    await this.at('config-checkpointed');
+    const binds: Array<LaunchInfo['binds'][number]> = [{ source: files.sandbox, target: this.flags.sandboxDirectory, readOnly: false }];
+    // The volume/image isolator provisions under the same id, so only the last image's layers are checkpointed.
+    for (const volume of volumes) binds.push({ source: (await this.provisioner.provision(id, volume.image, signal)).rootfs, target: volume.containerPath, readOnly: volume.readOnly ?? false });
+    const { file, argv } = programOf(command, provisioned.config);
+    const info: LaunchInfo = {
+      rootfs: provisioned.rootfs,
+      file,
+      argv,
+      environment: environmentOf(provisioned.config, this.flags.sandboxDirectory, environment),
+      workingDirectory: workingDirectoryOf(provisioned.config, this.flags.sandboxDirectory),
+      binds,
+    };
+    checkpoint(files.launchInfo, JSON.stringify(info));
+    await this.at('launch-info-checkpointed');
+    signal.throwIfAborted();
+    await this.#run(await forkHelper(files), runtimeDir, container);
+  }
+
+  async #run(forked: Forked, runtimeDir: string, container: Container): Promise<void> {
+    container.pid = forked.pid;
+    await this.at('forked');
+    checkpoint(path.join(runtimeDir, 'pid'), String(forked.pid));
+    await this.at('pid-checkpointed');
+    forked.release();
+    await this.at('running');
+  }
+
+  async #destroy(id: ContainerId, container: Container): Promise<void> {
+    for (const child of this.ids()) if (isBelow(child, id)) await this.destroy(child);
+    container.discard.abort();
+    await container.launching;
+    if (container.pid !== undefined) await killProcess(container.pid, this.#files(id));
+    await this.at('killed');
+    await this.provisioner.destroy(id);
+    fs.rmSync(this.#runtimeDir(id), { recursive: true, force: true });
+    await this.at('runtime-removed');
+    this.#containers.delete(id);
+  }
+
+  /** ContainerConfig: directory = 3, rootfs = 5, docker = 7, command_info = 11, container_info = 12. */
+  #config({ name, cached }: Image, command: Command, sandbox: string, { rootfs, config }: Provisioned): Fields {
+    const manifest: Fields = [...config.Entrypoint.map((one) => [2, one] as const), ...config.Env.map((one) => [3, one] as const), [4, config.User], ...config.Cmd.map((one) => [5, one] as const), [6, config.WorkingDir]];
+    return [
+      [3, sandbox],
+      [5, rootfs],
+      [7, [[1, [[9, manifest]]]]],
+      [11, [[3, command.value], [6, command.shell ?? true], ...(command.arguments ?? []).map((one) => [7, one] as const)]],
+      [12, [[1, MESOS_CONTAINER], [5, [[1, [[1, DOCKER_IMAGE], [3, [[1, name]]], [4, cached]]]]]]],
+    ];
+  }
+
+  #isRecoverable(id: ContainerId): boolean {
+    const { pid } = this.#containers.get(id)!;
+    return pid !== undefined && (isRunning(pid, this.#files(id)) || statusOf(this.#files(id)) !== undefined);
+  }
+
+  #runtimeDir(id: ContainerId): string {
+    return containerDir(this.flags.runtimeDir, id);
+  }
+
+  #files(id: ContainerId): ProcessFiles {
+    const dir = this.#runtimeDir(id);
+    return { launchInfo: path.join(dir, 'launch_info'), status: path.join(dir, 'status'), sandbox: containerDir(this.flags.workDir, id) };
+  }
+}
