@@ -45,6 +45,7 @@ const SYS_OPENAT2 = 437;
 const POLLERR = 0x08;
 const POLLNVAL = 0x20;
 const RLIMIT_NOFILE = 7;
+const POSIX_FADV_WILLNEED = 3;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
 
@@ -82,6 +83,8 @@ export interface Libc {
   hasError(fd: number): boolean;
   /** Raises this process' limit of open files, and so its children's, when it is lower; false without the right to. */
   raiseOpenFiles(wanted: number): boolean;
+  /** Has the kernel begin to read a file's first bytes from the disk (posix_fadvise(3)); never waits for them, never fails. */
+  willNeed(fd: number, bytes: number): void;
   /** Gives the free pages of malloc's arenas back to the kernel (malloc_trim(3)). */
   trimMemory(): void;
   /** ioctl(2) with a pointer argument. */
@@ -123,6 +126,7 @@ function bind(): Libc {
   const cPoll = lib.func('int poll(_Inout_ void *fds, unsigned long count, int timeout)');
   const cGetrlimit = lib.func('int getrlimit(int resource, _Out_ void *limits)');
   const cSetrlimit = lib.func('int setrlimit(int resource, const void *limits)');
+  const cFadvise = lib.func('int posix_fadvise(int fd, long offset, long length, int advice)');
   const cTrim = lib.func('int malloc_trim(size_t pad)');
   const cPrctl = lib.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)');
   const cGetsockopt = lib.func('int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ void *length)');
@@ -233,6 +237,9 @@ function bind(): Libc {
       limits.writeBigUInt64LE(BigInt(wanted), 0);
       if (hard < BigInt(wanted)) limits.writeBigUInt64LE(BigInt(wanted), 8);
       return cSetrlimit(RLIMIT_NOFILE, limits) === 0;
+    },
+    willNeed(fd, bytes) {
+      cFadvise(fd, 0, bytes, POSIX_FADV_WILLNEED);
     },
     trimMemory() {
       cTrim(0);

@@ -2,7 +2,7 @@
 # fs.sh OUT.jsonl: a mounted image beside the same tree on ext4, in the same run, one after the other for each figure.
 #
 #   RUNS=5      repetitions of everything
-#   IMAGE=FILE  tar of the image; without it one is made with mmdebstrap (about 300 MB)
+#   IMAGE=FILE  tar of the image; without it one is made with mmdebstrap (about 460 MB)
 #   WORK=DIR    folder for everything, removed at the end unless it was given
 #   DRIVER=…    kernel (default) or fuse-native
 #

@@ -3,6 +3,7 @@
 #
 #   ONLY="flat-line scale"  these sections alone; results of others that are in DIR stay
 #   RUNS=3                  pairs of fs.sh
+#   IMAGE=FILE              tar of the image of fs, fuse-native and whole-image; without it a Debian is made with mmdebstrap
 #   FIXTURES=DIR            the folder that holds images.golden.test, for the four actions of the published image
 #
 # A section that fails or takes longer than its time is told at the end; the others are made.
@@ -13,6 +14,11 @@ out=${1:-$top/docs/benchmarks/$(date -u +%F)}
 sections=${ONLY:-fs fuse-native start whole-image takeover data-path provision containers flat-line scale image-actions}
 mkdir -p "$out"
 failed=
+made=$(mktemp -d /tmp/mesos-cvmfs-bench-image.XXXXXX)
+trap 'rm -rf "$made"' EXIT
+image=${IMAGE:-$made/image.tar}
+[ -s "$image" ] || mmdebstrap --quiet --variant=important --include=python3,perl,gcc bookworm "$image"
+export IMAGE=$image
 
 section() { # name, seconds at most, command…
   local name=$1 most=$2; shift 2
@@ -25,8 +31,8 @@ section() { # name, seconds at most, command…
 
 section fs 540 env RUNS="${RUNS:-3}" "$bench/fs.sh" "$out/fs.jsonl"
 section fuse-native 300 env RUNS=1 DRIVER=fuse-native "$bench/fs.sh" "$out/fs-fuse-native.jsonl"
-section start 150 node "$bench/start.js" "$out/start.jsonl"
-section whole-image 240 node "$bench/whole-image.js" "$out/whole-image.jsonl"
+section start 240 node "$bench/start.js" "$out/start.jsonl"
+section whole-image 420 node "$bench/whole-image.js" "$out/whole-image.jsonl"
 section takeover 180 node "$bench/takeover.js" "$out/takeover.json" 100 300 paced
 section data-path 240 node "$bench/data-path.js" "$out/data-path.jsonl"
 section provision 90 node "$bench/provision.js" "$out/provision.jsonl" 200

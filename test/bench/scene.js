@@ -59,7 +59,8 @@ class Scene {
     this.children = [];
     this.clients = new Map();
     // Who is told to stop, or takes too long, leaves neither mounts nor processes behind.
-    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void this.end().finally(() => process.exit(1)));
+    this.stopped = () => void this.end().finally(() => process.exit(1));
+    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, this.stopped);
   }
 
   /** Runs a command to its end; its standard output. */
@@ -168,14 +169,17 @@ class Scene {
   }
 
   async end() {
+    for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, this.stopped);
     for (const client of this.clients.values()) client.close();
     for (const child of this.children) child.removeAllListeners('exit').kill('SIGTERM');
     const below = fs.readFileSync('/proc/self/mountinfo', 'latin1').split('\n').map((line) => line.split(' ')[4]).filter((at) => at?.startsWith(`${this.dir}/state`));
     for (const at of below) execFileSync('umount', ['-l', at]);
-    try {
-      this.run('umount', this.mountpoint, '--lazy', '--config', this.config);
-    } catch {
-      // Never mounted.
+    if (fs.readFileSync('/proc/self/mountinfo', 'latin1').includes(` ${this.mountpoint} `)) {
+      try {
+        this.run('umount', this.mountpoint, '--lazy', '--config', this.config);
+      } catch {
+        execFileSync('umount', ['-l', this.mountpoint]);
+      }
     }
     await new Promise((resolve) => setTimeout(resolve, 500));
     fs.rmSync(this.dir, { recursive: true, force: true, maxRetries: 3 });

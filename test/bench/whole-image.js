@@ -4,13 +4,13 @@
  * (`cat` of a hundred files at a time), from loopback and from a server that is far away, with what is fetched ahead and
  * without; then the same image again from the disk cache with an empty page cache, beside the same tree on the disk.
  *
- *   IMAGE=DIR        tree to publish, default /usr; or STORAGE, KEY, FQRN and AT: a repository that exists, its key, its name,
- *                    and the directory in it
+ *   IMAGE=FILE       tar of the image to publish; or STORAGE, KEY, FQRN and AT: a repository that exists, its key, its name, and
+ *                    the directory in it, and IMAGE=DIR, the same tree on a disk
  *   RTT_MS=0,20      round trips
  *   READERS=1,4
  *   SPECULATION=on,off
  *   ROUNDS=1         repetitions of everything; loopback and far away take turns
- *   LIMIT_S=60       a reader is stopped after so long: `complete` is false then, and the bytes say how far it came
+ *   LIMIT_S=40       a reader is stopped after so long: `complete` is false then, and the bytes say how far it came
  *   WARM=3           rounds of the disk cache; 0 for none. Drops the kernel's caches
  *   CACHE=DIR        folder for the caches. On ext4 a file is made many times slower while hundreds of its neighbours were deleted
  *                    in the last minutes; a tmpfs (/dev/shm) leaves only what is ours. WARM needs a disk
@@ -30,7 +30,7 @@ const top = path.resolve(__dirname, '../..');
 const cli = path.join(top, 'bin/mesos-cvmfs');
 const list = (name, fallback) => (process.env[name] ?? fallback).split(',').filter(Boolean);
 const number = (name, fallback) => Number(process.env[name] ?? fallback);
-const LIMIT_S = number('LIMIT_S', '60');
+const LIMIT_S = number('LIMIT_S', '40');
 const START_MS = 10_000;
 const TICK_MS = 10;
 
@@ -83,9 +83,13 @@ async function serve(dir, { storage, fqrn }) {
 function published(dir) {
   const { STORAGE: storage, KEY: key, FQRN: fqrn, AT: at } = process.env;
   if (storage !== undefined) return { storage, key, fqrn, at: at ?? '', source: process.env.IMAGE };
-  const made = { storage: `${dir}/storage`, key: `${dir}/keys/whole.example.org.pub`, fqrn: 'whole.example.org', at: 'image', source: process.env.IMAGE ?? '/usr' };
+  const { IMAGE: image } = process.env;
+  if (image === undefined) throw new Error('IMAGE=FILE is needed, the tar of an image');
+  const made = { storage: `${dir}/storage`, key: `${dir}/keys/whole.example.org.pub`, fqrn: 'whole.example.org', at: 'image', source: `${dir}/tree` };
+  fs.mkdirSync(made.source);
+  execFileSync('tar', ['-C', made.source, '-xpf', image]);
   run('repo', 'create', made.fqrn, '--storage', made.storage, '--keys', `${dir}/keys`);
-  run('publish', `dir:${made.source}`, made.fqrn, '--storage', made.storage, '--keys', `${dir}/keys`, '--to', `/${made.at}`);
+  run('publish', `tar:${image}`, made.fqrn, '--storage', made.storage, '--keys', `${dir}/keys`, '--to', `/${made.at}`);
   return made;
 }
 

@@ -12,6 +12,7 @@
  *
  * Nothing here may fail a reader or make it wait: every guess is bounded, and every error ends only the guessing.
  */
+import { DiskAhead } from '../../../cache/disk-ahead';
 import { objectName } from '../../../cache/object-name';
 import { isBind, isNestedMountpoint } from '../../../cvmfs/flags';
 import { formatHash } from '../../../cvmfs/hash';
@@ -107,7 +108,8 @@ export class Speculation {
     this.#closure = new Closure({ images: this.#images, store, fetcher: this.fetcher });
     this.#neighbours = new Neighbours(this.#images);
     const isLocal = (need: ObjectNeed): boolean => store.isLocal(need);
-    const readAhead = { fetcher: this.fetcher, limits, isLocal, touch: () => undefined };
+    const diskAhead = new DiskAhead();
+    const readAhead = { fetcher: this.fetcher, limits, isLocal, touch: (need: ObjectNeed) => diskAhead.touch(store.file(need)) };
     this.#files = new ReadAhead({ ...readAhead, evidence: FILE_EVIDENCE });
     this.#catalogs = new ReadAhead({ ...readAhead, evidence: CATALOG_EVIDENCE });
     this.fetcher.hasRoom = () => {
