@@ -247,15 +247,15 @@ export class ReadAhead {
       if (one.order > stream.newest + stream.window) break;
       if (!stream.upcoming.has(one.ahead.key)) continue;
       if (this.#beyond(stream, one)) break;
+      if (stream.bytes > 0 && stream.bytes + one.bytes > limits.aheadBytesMax) break;
+      const underWay = fetcher.isUnderWay(one.ahead.need);
+      // Before the disk is asked: who waits for room comes by at every read.
+      if (!underWay && !fetcher.room(one.bytes)) break;
       if (this.#world.isLocal(one.ahead.need)) {
         this.#world.touch(one.ahead.need);
         continue;
       }
-      if (stream.bytes > 0 && stream.bytes + one.bytes > limits.aheadBytesMax) break;
-      if (!fetcher.isUnderWay(one.ahead.need)) {
-        if (!fetcher.room(one.bytes)) break;
-        void fetcher.fetch(one.ahead.need, stream.kind, stream.image);
-      }
+      if (!underWay) void fetcher.fetch(one.ahead.need, stream.kind, stream.image);
       one.fetched = true;
       stream.bytes += one.bytes;
       stream.unread.set(one.order, one);
