@@ -18,8 +18,13 @@ export const MANIFEST_TYPE = 'application/vnd.docker.distribution.manifest.v2+js
 export const CONFIG_TYPE = 'application/vnd.docker.container.image.v1+json';
 const LAYER_TYPE = 'application/vnd.docker.image.rootfs.diff.tar.gzip';
 
-/** Go's names of what `os.machine` or a CVMFS repository calls otherwise. */
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', ppc64: 'ppc64le', s390x: 's390x' };
+/** Go's names of what Node calls otherwise. */
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
+
+/** This host's architecture as images name it. */
+export function goArchitecture(): string {
+  return ARCHITECTURES[process.arch] ?? process.arch;
+}
 
 export function sha256Digest(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
@@ -32,7 +37,7 @@ export function configObject(manifest: Omit<ImageManifest, 'config'> & { readonl
     JSON.stringify({
       ...(manifest.created === undefined ? {} : { created: manifest.created }),
       ...(manifest.author === undefined ? {} : { author: manifest.author }),
-      architecture: manifest.architecture ?? ARCHITECTURES[process.arch] ?? process.arch,
+      architecture: manifest.architecture ?? goArchitecture(),
       os: manifest.os ?? 'linux',
       config: { ...(Hostname === undefined ? {} : { Hostname }), User, Env, Entrypoint, Cmd, WorkingDir, Labels },
       rootfs: { type: 'layers', diff_ids: [layer] },

@@ -8,6 +8,7 @@ import { DockerStore } from './docker-store';
 import { Facade } from './facade';
 import { Links } from './links';
 import { facadeMetrics } from './metrics';
+import { RegistryFallback } from './registry-fallback';
 import { ensureSecret, secretFile } from './secret';
 import type { FacadeServer } from './server';
 import { startFacadeServer } from './server';
@@ -47,7 +48,7 @@ export const TIMING = {
 
 /** Errors: FAILED_PRECONDITION (the store or the secret is open to others), SYSTEM. */
 export function prepareFacade({ config, world, metrics, profiles, releasing, timing }: FacadeStart): RunningFacade {
-  const { listen, dockerStoreDir, auth, maxResolves, maxLinksPerHour, maxViews, agentWorkDir, agentRuntimeDir } = config.facade;
+  const { listen, dockerStoreDir, auth, maxResolves, maxLinksPerHour, maxViews, agentWorkDir, agentRuntimeDir, fallbackRegistries } = config.facade;
   if (dockerStoreDir === undefined) throw new Failure('CONFIG_INVALID', 'facade.enabled needs facade.docker_store_dir');
   const logger = world.logger.child({ part: 'facade' });
   const store = new DockerStore(dockerStoreDir);
@@ -61,7 +62,8 @@ export function prepareFacade({ config, world, metrics, profiles, releasing, tim
   const times = { ...TIMING, ...timing };
   const agent = agentWorkDir === undefined ? undefined : { workDir: agentWorkDir, runtimeDir: agentRuntimeDir, dockerStoreDir };
   const upkeep = new Upkeep({ ...world, logger }, links, { agent, ...times }, figures, releasing);
-  const facade = new Facade({ images: world.images, mounts: world.mounts, configured, links, profiles, maxResolves, metrics: figures });
+  const fallback = fallbackRegistries.length === 0 ? {} : { fallback: new RegistryFallback({ registries: fallbackRegistries, configured, metrics: figures }) };
+  const facade = new Facade({ images: world.images, mounts: world.mounts, configured, links, profiles, maxResolves, metrics: figures, ...fallback });
   let server: FacadeServer | undefined;
   return {
     get address() {

@@ -65,6 +65,76 @@ describeWithMounts('the facade', () => {
       if (text === 'hello') expect(layers).toEqual(plain.layers);
     }
   });
+
+  it('answers in the exact form that an agent understands', async () => {
+    const { status, headers, body, head } = await scene.manifest(`${FQRN}/images/a`);
+    expect(head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(status).toBe('200 OK');
+    expect(headers.get('content-type')).toBe(MANIFEST_TYPE);
+    expect(headers.get('content-length')).toBe(String(Buffer.byteLength(body)));
+    expect(headers.has('transfer-encoding')).toBe(false);
+    const { config, layers } = JSON.parse(body) as { config: { digest: string; size: number }; layers: Array<{ digest: string; size: number }> };
+    for (const { digest, size } of [config, ...layers]) {
+      expect(digest).toMatch(/^sha256:[0-9a-f]{64}$/);
+      expect(size > 0 && size < 2 ** 32).toBe(true);
+    }
+    const blob = await scene.pull(`/v2/${FQRN}/images/a/blobs/${config.digest}`);
+    expect([blob.status, blob.headers.get('content-length')]).toEqual(['200 OK', String(Buffer.byteLength(blob.body))]);
+    // An agent ends when this is not an object, even for an image of which nothing is known.
+    expect(JSON.parse(blob.body)).toMatchObject({ config: { Env: [], Entrypoint: [], Cmd: [], WorkingDir: '', Labels: {} } });
+    const asked = await scene.pull(`/v2/${FQRN}/images/a/manifests/latest`, '-I');
+    expect([asked.status, asked.headers.get('content-length'), asked.body]).toEqual(['200 OK', headers.get('content-length'), '']);
+  });
+
+  it('never redirects, and says each failure with a status of its own', async () => {
+    const { layers } = await scene.image(`${FQRN}/images/a`);
+    for (const [url, status, code] of [
+      [`/v2/${FQRN}/images/none/manifests/latest`, '404 Not Found', 'MANIFEST_UNKNOWN'],
+      ['/v2/nothing/manifests/1', '404 Not Found', 'MANIFEST_UNKNOWN'],
+      [`/v2/${FQRN}/images/file/manifests/latest`, '412 Precondition Failed', 'UNAVAILABLE'],
+      [`/v2/${FQRN}/images/escape/manifests/latest`, '404 Not Found', 'MANIFEST_UNKNOWN'],
+      [`/v2/${FQRN}/images/loop/manifests/latest`, '404 Not Found', 'MANIFEST_UNKNOWN'],
+      ['/v2/UPPER/manifests/1', '400 Bad Request', 'NAME_INVALID'],
+      [`/v2/${FQRN}/images/../a/manifests/latest`, '400 Bad Request', 'NAME_INVALID'],
+      [`/v2/${FQRN}/images/a/blobs/sha256:${'0'.repeat(64)}`, '404 Not Found', 'BLOB_UNKNOWN'],
+      // A layer of ours has no bytes; an empty one in answer would be an empty root.
+      [`/v2/${FQRN}/images/a/blobs/${layers[0]!.digest}`, '409 Conflict', 'BLOB_UNKNOWN'],
+    ] as const) {
+      const { status: got, headers, body } = await scene.pull(url);
+      expect([url, got]).toEqual([url, status]);
+      expect(JSON.parse(body)).toMatchObject({ errors: [{ code, message: expect.any(String) }] });
+      expect([headers.has('location'), headers.get('content-length')]).toEqual([false, String(Buffer.byteLength(body))]);
+    }
+  });
+
+  it('offers nothing else to whoever reaches the port', async () => {
+    for (const url of ['/', '/metrics', '/healthz', '/v2/_catalog', `/v2/${FQRN}/images/a/tags/list`, '/v1/search', '/v2/../metrics', '/etc/passwd', `/v2/${FQRN}/../../etc/manifests/latest`]) {
+      expect([url, (await scene.pull(url)).status.slice(0, 1)]).toEqual([url, '4']);
+    }
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) expect((await scene.pull(`/v2/${FQRN}/images/a/blobs/uploads/`, '-X', method)).status).toBe('405 Method Not Allowed');
+    // What no configuration names is no repository here, whatever it is called.
+    expect((await scene.manifest('other.example.org/images/a')).status).toBe('404 Not Found');
+    expect((await scene.manifest(`${FQRN}/.cvmfs-view`)).status).toBe('404 Not Found');
+    expect(scene.links().every((layer) => scene.target(layer)!.startsWith(scene.view()))).toBe(true);
+  });
+
+  it('keeps what was linked when a publish puts something else, or a link to the host, in its place', async () => {
+    const before = await scene.image(`${FQRN}/images/a`);
+    fs.rmSync(path.join(scene.source, 'images/a'), { recursive: true });
+    fs.symlinkSync('/', path.join(scene.source, 'images/a'));
+    fs.writeFileSync(path.join(scene.source, 'images/tagged:1/etc/motd'), 'two');
+    await scene.publish();
+    let after = before;
+    for (let round = 0; round < 200 && after.layers[0]!.digest === before.layers[0]!.digest; round++) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      after = await scene.image(`${FQRN}/images/a`);
+    }
+    // `/` is the root of the repository, never the host's.
+    expect(scene.target(after.layers[0]!.digest)).toMatch(new RegExp(`^${scene.view()}[0-9a-f]{40}$`));
+    expect((await scene.host.outside('ls', [`${scene.layerLink(after.layers[0]!.digest)}/`])).stdout).toBe('images\nregistry.hub.docker.com\n');
+    expect(await read(before.layers[0]!.digest, 'etc/motd')).toBe('hello');
+    expect(await read((await scene.image(`${FQRN}/images/tagged`, '1')).layers[0]!.digest, 'etc/motd')).toBe('two');
+  });
 });
 
 describeWithMounts('the facade over the fixture of DUCC images', () => {
