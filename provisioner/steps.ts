@@ -1,7 +1,6 @@
 /**
- * The instants between two effects of Provision and Destroy, by name, in their order (view and directories are made side by
- * side). The hook does nothing in the
- * service; a test kills the process at each of them and looks at what the next start makes of it.
+ * The instants between two effects of Provision, Destroy and the facade, by name, in their order (view and directories are made
+ * side by side). The hook does nothing in the service; a test kills the process at each of them and looks at what the next start makes of it.
  */
 export const PROVISION_STEPS = [
   'provision-accepted',
@@ -24,6 +23,9 @@ export const DESTROY_STEPS = [
   'destroy-view-released',
 ] as const;
 
-export type Step = (typeof PROVISION_STEPS)[number] | (typeof DESTROY_STEPS)[number];
+/** Of the facade, from a manifest's request to its answer, and from a link's withdrawal. */
+export const FACADE_STEPS = ['facade-view-made', 'facade-recorded', 'facade-view-held', 'facade-linked', 'facade-link-removed', 'facade-forgotten'] as const;
+
+export type Step = (typeof PROVISION_STEPS)[number] | (typeof DESTROY_STEPS)[number] | (typeof FACADE_STEPS)[number];
 
 export type StepHook = (step: Step) => void;

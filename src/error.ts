@@ -155,7 +155,7 @@ export class Failure extends Error {
     // An error made in another context (a test's sandbox has its own `Error`) is one too.
     if (reason instanceof Error || types.isNativeError(reason)) {
       const errno = (reason as NodeJS.ErrnoException).code;
-      if (errno === 'ENOSPC' || errno === 'EDQUOT') return new Failure('NO_SPACE', `${prefix}${reason.message}`, { cause: reason });
+      if (errno === 'ENOSPC' || errno === 'EDQUOT' || errno === 'SQLITE_FULL') return new Failure('NO_SPACE', `${prefix}${reason.message}`, { cause: reason });
       if (typeof errno === 'string' && /^E[A-Z0-9]+$/.test(errno)) return new Failure('SYSTEM', `${prefix}${reason.message}`, { cause: reason, data: { errno } });
       return new Failure('INTERNAL', `${prefix}${reason.message}`, { cause: reason });
     }

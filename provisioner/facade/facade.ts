@@ -74,7 +74,7 @@ export class Facade {
     const { mounts, links, profiles } = this.options;
     const found = await this.#resolve(asked);
     for (const warning of found.warnings) asked.logger.debug('resolving an image', { image: found.reference, warning });
-    const repository = await mounts.get(found.repository, asked.signal);
+    const repository = await mounts.get(found.repository, asked.soon);
     try {
       const view = await abortable(repository.makeView(found.snapshot, found.path), asked.signal);
       profiles.begin(found, repository, view);
@@ -94,7 +94,7 @@ export class Facade {
     let absent: Failure | undefined;
     for (const { image, onlyIn } of candidates) {
       try {
-        return await abortable(images.resolve({ type: 'DOCKER', docker: { name: image } }, asked.signal, onlyIn), asked.signal);
+        return await abortable(images.resolve({ type: 'DOCKER', docker: { name: image } }, asked.soon, onlyIn), asked.signal);
       } catch (err) {
         const failure = Failure.from(err);
         // A path that is no docker name is not one more thing that is wrong with it.

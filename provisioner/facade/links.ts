@@ -24,7 +24,7 @@ export interface LinksOptions {
   readonly maxViews: number;
 }
 
-export type LinksWorld = Pick<World, 'state' | 'mounts' | 'helpers' | 'limits' | 'nowMs' | 'newUuid'> & { readonly logger: Logger };
+export type LinksWorld = Pick<World, 'state' | 'mounts' | 'helpers' | 'limits' | 'nowMs' | 'newUuid' | 'step'> & { readonly logger: Logger };
 
 const VIEWS = Buffer.from('/.cvmfs-view/');
 
@@ -78,13 +78,18 @@ export class Links {
 
   /** Makes sure that the agent finds the image under its digest: the link, checked, and below it a directory that answers. */
   async provide(found: FoundImage, repository: MountedRepository, view: ViewPath): Promise<FacadeLink> {
+    const { step, nowMs } = this.world;
+    step('facade-view-made');
     return this.#lock.run(found.digest, async () => {
       const known = this.#links.get(found.digest);
       const link = known !== undefined && known.view === view.view && known.pathInView.equals(view.pathInView) ? known : await this.#record(found, view);
+      step('facade-recorded');
       await this.#hold(link, repository);
+      step('facade-view-held');
       await this.#reach(repository, view);
       this.#place(link, this.target(repository, view));
-      this.#told.set(link.digest, this.world.nowMs());
+      step('facade-linked');
+      this.#told.set(link.digest, nowMs());
       return link;
     });
   }
@@ -131,6 +136,7 @@ export class Links {
     return this.#lock.run(link.digest, async () => {
       if (this.#links.get(link.digest) !== link) return;
       this.store.remove(link.digest, (target) => this.isOurs(target));
+      this.world.step('facade-link-removed');
       this.#forget(link, why);
     });
   }
@@ -205,6 +211,7 @@ export class Links {
 
   #forget(link: FacadeLink, why: Removal): void {
     this.world.state.removeFacadeLink(link);
+    this.world.step('facade-forgotten');
     this.#drop(link);
     this.metrics.linksRemoved.inc({ reason: why });
     this.world.logger.info('an image is not linked in the docker store any more', { image: link.reference, layer: link.digest, why });

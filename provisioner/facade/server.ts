@@ -24,6 +24,8 @@ export interface Asked extends RegistryRequest {
   readonly credentials?: RegistryCredentials;
   /** Aborted when the answer is late, or nobody waits for it. */
   readonly signal: AbortSignal;
+  /** Aborted before that, in time for an answer that says what was waited for in vain. */
+  readonly soon: AbortSignal;
   readonly logger: Logger;
 }
 
@@ -52,6 +54,8 @@ export interface FacadeServer {
   stop(): Promise<void>;
 }
 
+/** Share of the time after which `soon` is aborted. */
+const SOON = 0.9;
 const CONNECTIONS_MAX = 512;
 const HEADERS_MS = 10_000;
 /** A name of 4096 bytes, each percent-encoded, and credentials. */
@@ -67,7 +71,7 @@ function refusal(request: http.IncomingMessage, secret: string | undefined): Ans
   return who ?? errorAnswer(401, 'UNAUTHORIZED', 'the secret of the facade is missing or wrong; give the agent the --docker_config that mesos-cvmfs agent flags prints', undefined, { 'www-authenticate': 'Basic realm="mesos-cvmfs"' });
 }
 
-async function answerTo(request: http.IncomingMessage, options: FacadeServerOptions, signal: AbortSignal, logger: Logger): Promise<{ answer: Answer; kind: string }> {
+async function answerTo(request: http.IncomingMessage, options: FacadeServerOptions, signals: Pick<Asked, 'signal' | 'soon'>, logger: Logger): Promise<{ answer: Answer; kind: string }> {
   const who = refusal(request, options.secret);
   if ('status' in who) return { answer: who, kind: 'other' };
   const path = (request.url ?? '').split('?', 1)[0]!;
@@ -77,7 +81,7 @@ async function answerTo(request: http.IncomingMessage, options: FacadeServerOpti
     const parsed = parseRegistryPath(path);
     kind = parsed?.kind;
     if (parsed === undefined) return { answer: errorAnswer(404, 'UNSUPPORTED', 'only manifests and blobs are served'), kind: 'other' };
-    return await options.answer({ ...parsed, ...who, signal, logger });
+    return await options.answer({ ...parsed, ...who, ...signals, logger });
   } catch (err) {
     const failure = Failure.from(err);
     const log = failure.httpStatus === 500 ? 'error' : 'info';
@@ -104,12 +108,16 @@ export async function startFacadeServer(options: FacadeServerOptions): Promise<F
     const begin = nowMs();
     request.resume();
     const own = logger.child({ request: requestId() });
-    const abort = new AbortController();
-    const late = setTimeout(() => abort.abort(new Failure('DEADLINE_EXCEEDED', `the image was not ready within ${options.manifestMs / 1000} s`, { next: 'start the container again' })), options.manifestMs);
-    response.once('close', () => abort.abort(new Failure('CANCELLED', 'the agent gave up')));
+    const [abort, soon] = [new AbortController(), new AbortController()];
+    const lateAfter = (ms: number, which: AbortController): NodeJS.Timeout =>
+      setTimeout(() => which.abort(new Failure('DEADLINE_EXCEEDED', `the image was not ready within ${ms / 1000} s`, { next: 'start the container again' })), ms);
+    const timers = [lateAfter(options.manifestMs, abort), lateAfter(options.manifestMs * SOON, soon)];
+    response.once('close', () => {
+      for (const one of [abort, soon]) one.abort(new Failure('CANCELLED', 'the agent gave up'));
+    });
     void (async () => {
-      const { answer, kind } = await answerTo(request, options, abort.signal, own);
-      clearTimeout(late);
+      const { answer, kind } = await answerTo(request, options, { signal: abort.signal, soon: soon.signal }, own);
+      timers.forEach(clearTimeout);
       if (Buffer.isBuffer(answer.body)) {
         const stall = setTimeout(() => response.destroy(), options.sendMs).unref();
         response.once('close', () => clearTimeout(stall));

@@ -79,6 +79,12 @@ export function parseConfig(text: string, file: string | undefined, flags: Confi
     'facade.fallback_registries needs facade.auth = "secret"',
     'without it every local process could use the registries',
   );
+  reader.check(
+    facade.enabled && facade.auth !== 'secret' && !isLoopback(facade.listen.host),
+    ['facade', 'listen'],
+    `facade.listen ${facade.listen.host} is not a loopback address and facade.auth is "none"`,
+    'listen on 127.0.0.1, or set facade.auth = "secret": others could have images linked on this host',
+  );
   for (const name of provisioner.imageRepositories) {
     reader.check(!repositories.has(name), ['provisioner', 'image_repositories'], `provisioner.image_repositories names ${name}, which is not configured`, `add [repositories."${name}"]`);
   }
@@ -92,6 +98,10 @@ export function parseConfig(text: string, file: string | undefined, flags: Confi
     reader.check(isWithin(dir, top.mountRoot), key.split('.'), `${key} ${dir} lies in mount_root ${top.mountRoot}`, 'choose a directory outside of it');
   }
   return { ...top, file, repositories, provisioner, cache, facade, isolator, fuse, limits, entries: () => reader.entries };
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.[0-9]{1,3}){3}$/.test(host);
 }
 
 function isWithin(dir: string, parent: string): boolean {

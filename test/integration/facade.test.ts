@@ -1,6 +1,7 @@
 /** The registry facade as an agent's docker puller meets it: real service, real mount, `curl` with the agent's arguments. */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import type { Running } from '../support/cli-scene';
 import { FacadeScene, FQRN, MANIFEST_TYPE } from '../support/facade-scene';
 import { describeWithFixtures } from '../support/fixtures';
 import { startHttpServer } from '../support/http-server';
@@ -134,6 +135,63 @@ describeWithMounts('the facade', () => {
     expect((await scene.host.outside('ls', [`${scene.layerLink(after.layers[0]!.digest)}/`])).stdout).toBe('images\nregistry.hub.docker.com\n');
     expect(await read(before.layers[0]!.digest, 'etc/motd')).toBe('hello');
     expect(await read((await scene.image(`${FQRN}/images/tagged`, '1')).layers[0]!.digest, 'etc/motd')).toBe('two');
+  });
+});
+
+describeWithMounts('the facade after a reboot', () => {
+  let scene: FacadeScene;
+  let web: Awaited<ReturnType<FacadeScene['serveRepository']>>;
+  beforeAll(async () => {
+    scene = new FacadeScene();
+    await scene.create();
+    scene.files({ 'images/a/etc/motd': 'hello' });
+    await scene.publish();
+    web = await scene.serveRepository();
+    scene.configureFacade(web.url);
+  });
+  afterAll(() => scene.end());
+
+  /** All processes and mounts go at once; files stay. */
+  const reboot = async (service: Running): Promise<void> => {
+    const { mounts } = await scene.host.status();
+    const pids = mounts.flatMap((mount) => Object.entries(mount).flatMap(([key, value]) => (key.endsWith('_pid') && typeof value === 'number' ? [value] : [])));
+    await service.stop('SIGKILL');
+    for (const pid of new Set(pids)) process.kill(pid, 'SIGKILL');
+    for (const target of scene.host.mountsBelow().reverse()) await scene.host.outside('umount', ['-l', target]);
+    fs.rmSync(scene.host.runDir, { recursive: true, force: true });
+  };
+  const read = async (layer: string): Promise<{ code: number; stdout: string }> => scene.host.outside('cat', [`${scene.layerLink(layer)}/etc/motd`], { timeoutMs: 10_000 });
+
+  it('has every link leading somewhere before it says that it is ready', async () => {
+    const service = await scene.serveFacade();
+    const layer = (await scene.image(`${FQRN}/images/a`)).layers[0]!.digest;
+    await reboot(service);
+    // Without the service a launch fails cleanly.
+    expect(scene.target(layer)).not.toBeNull();
+    expect((await read(layer)).code).not.toBe(0);
+    const again = await scene.serveFacade();
+    expect(await read(layer)).toMatchObject({ code: 0, stdout: 'hello' });
+    expect((await scene.image(`${FQRN}/images/a`)).layers[0]!.digest).toBe(layer);
+    await again.stop();
+  });
+
+  it('takes links away that lead nowhere, so that the agent asks, is refused, and gets them when they are there again', async () => {
+    const service = await scene.serveFacade();
+    const layer = (await scene.image(`${FQRN}/images/a`)).layers[0]!.digest;
+    await reboot(service);
+    fs.rmSync(scene.host.cacheDir, { recursive: true });
+    const key = fs.readFileSync(scene.publicKey);
+    fs.rmSync(scene.publicKey);
+    const again = await scene.serveFacade();
+    expect(scene.target(layer)).toBeNull();
+    expect((await scene.manifest(`${FQRN}/images/a`)).status).toMatch(/^5/);
+    fs.writeFileSync(scene.publicKey, key);
+    for (let round = 0; round < 100 && scene.target(layer) === null; round++) {
+      await scene.manifest(`${FQRN}/images/a`);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    expect(await read(layer)).toMatchObject({ stdout: 'hello' });
+    await again.stop();
   });
 });
 

@@ -23,6 +23,7 @@ async function main(toml: string, mountpoint: string): Promise<void> {
     mounts: new FixedMounts([new DirectoryRepository(FQRN, mountpoint)]),
     inodeBits: () => 64,
     freeCache: async () => 0,
+    facadeTiming: { graceMs: 0 },
     world: {
       step: (step) => {
         if (step === crashAt) process.kill(process.pid, 'SIGKILL');

@@ -123,6 +123,7 @@ describe('the configuration file', () => {
     ['[facade]\nenabled = true', 'facade.enabled needs facade.docker_store_dir'],
     ['[isolator]\nallowed_repositories = ["data.example.org"]', 'isolator.allowed_repositories names data.example.org, which is not configured'],
     ['[isolator]\nsocket = "unix:///run/mesos-cvmfs/provisioner.sock"', 'is listen as well'],
+    ['[facade]\nenabled = true\ndocker_store_dir = "/s"\nlisten = "0.0.0.0:61080"', 'is not a loopback address'],
     ['[facade]\nfallback_registries = ["r.example.org"]', 'needs facade.auth = "secret"'],
     ['[cache]\ndir = "/var/lib/mesos-cvmfs/cache"', 'lies in state_dir'],
     ['run_dir = "/cvmfs/run"', 'lies in mount_root'],
