@@ -43,6 +43,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
 
 const STORAGE: OptionSpec = { flags: '--storage <dir>', about: "the repository's folder, what a web server publishes as …/<fqrn>", mandatory: true };
 const KEYS: OptionSpec = { flags: '--keys <dir>', about: 'folder of <fqrn>.masterkey, .pub, .key and .crt', mandatory: true };
+const FACADE: OptionSpec = { flags: '--facade <host:port>', about: "where agents reach their facade (default 127.0.0.1:61080)" };
 const CACHE_DIR: OptionSpec = { flags: '--cache-dir <dir>', about: 'directory of the cache (cache.dir)' };
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -268,7 +269,41 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   { usage: 'agent flags', about: "print the agent's flags" },
   { usage: 'agent check', about: "check the agent's flags" },
-  { usage: 'marathon translate', about: 'translate a Marathon app' },
-  { usage: 'marathon validate', about: 'check a Marathon app' },
-  { usage: 'marathon deploy', about: 'deploy a Marathon app' },
+  {
+    usage: 'marathon translate <file>',
+    about: 'print an app, a pod, a group or a list of apps as stock Marathon takes it; - is standard input',
+    options: [
+      { flags: '--back', about: 'print the original of what was translated, also after Marathon has answered it' },
+      FACADE,
+      { flags: '--out <file>', about: 'into this file; default standard output' },
+    ],
+    example: 'mesos-cvmfs marathon translate app.json',
+    load: async () => (await import('./commands/marathon')).translate,
+  },
+  {
+    usage: 'marathon validate <file...>',
+    about: 'check definitions strictly: every problem with its line and column',
+    options: [FACADE],
+    example: 'mesos-cvmfs marathon validate app.json',
+    load: async () => (await import('./commands/marathon')).validate,
+  },
+  {
+    usage: 'marathon deploy <file>',
+    about: 'translate a definition, send it to a Marathon, and wait until it is healthy',
+    options: [
+      { flags: '--url <url>', about: 'base URL of Marathon', mandatory: true },
+      FACADE,
+      { flags: '--user <name>', about: 'user name of Basic authentication' },
+      { flags: '--password-file <file>', about: 'file with the password of --user' },
+      { flags: '--token-file <file>', about: 'file with a token, sent as DC/OS wants it' },
+      { flags: '--bearer', about: 'send the token as a Bearer token' },
+      { flags: '--ca-file <file>', about: 'certificates to trust, PEM' },
+      { flags: '--force', about: 'stop a deployment that is in the way' },
+      { flags: '--no-wait', about: 'end when Marathon has taken it' },
+      { flags: '--timeout <duration>', about: 'give up waiting after this time (default 10m)' },
+      { flags: '--max-failures <number>', about: 'give up waiting when so many tasks have failed (default 3)' },
+    ],
+    example: 'mesos-cvmfs marathon deploy app.json --url http://marathon.example.org:8080',
+    load: async () => (await import('./commands/marathon')).deploy,
+  },
 ];

@@ -6,7 +6,7 @@
 const rooms = [
   ['src/cli'],
   ['isolator'],
-  ['provisioner'],
+  ['provisioner', 'src/marathon'],
   ['src/publish', 'src/image'],
   ['src/fuse'],
   ['src/repository'],
