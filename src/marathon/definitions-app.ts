@@ -177,4 +177,3 @@ export const group: RecordShape = record(
     enforceRole: flag,
   },
 );
-
