@@ -166,6 +166,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       version: options.version,
       startedMs: world.nowMs(),
       http: () => http.address,
+      facade: () => facade?.address ?? '',
       ready: () => readiness(mounts).ready,
       warnings: () => [...own, ...completion.warnings(), ...(facade?.warnings() ?? []), ...(options.warnings?.() ?? [])],
     };

@@ -50,20 +50,29 @@ function checkDirectory(dir: string, uid: number, isLast: boolean): void {
   if (open && (isLast || !sticky)) throw refuse(`${dir} can be written by others (mode 0${(stat.mode & 0o7777).toString(8)})`, `run: chmod go-w ${dir}, or choose another directory`);
 }
 
-/** Makes what is missing, and refuses a store that others could reach into. */
-export function checkStore(store: string, uid: number = process.geteuid!()): void {
+/**
+ * Refuses a store that others could reach into. What is missing is made, or with `look` alone left so: false when something
+ * is missing.
+ */
+export function checkStore(store: string, how: 'make' | 'look', uid: number = process.geteuid!()): boolean {
   checkDirectory('/', uid, false);
   const names = path.join(store, 'layers').split('/').filter((name) => name !== '');
   let dir = '';
   for (const [at, name] of names.entries()) {
     dir = `${dir}/${name}`;
-    try {
-      fs.mkdirSync(dir, { mode: 0o755 });
-      fs.chmodSync(dir, 0o755);
-    } catch (err) {
-      if (errnoOf(err) !== 'EEXIST') throw Failure.from(err, `facade.docker_store_dir: ${dir} cannot be made`);
-    }
+    if (how === 'make') make(dir);
+    else if (fs.lstatSync(dir, { throwIfNoEntry: false }) === undefined) return false;
     checkDirectory(dir, uid, at >= names.length - 2);
+  }
+  return true;
+}
+
+function make(dir: string): void {
+  try {
+    fs.mkdirSync(dir, { mode: 0o755 });
+    fs.chmodSync(dir, 0o755);
+  } catch (err) {
+    if (errnoOf(err) !== 'EEXIST') throw Failure.from(err, `facade.docker_store_dir: ${dir} cannot be made`);
   }
 }
 
@@ -79,7 +88,7 @@ export class DockerStore {
   }
 
   check(): void {
-    checkStore(this.dir);
+    checkStore(this.dir, 'make');
   }
 
   linkPath(digest: string): string {

@@ -16,6 +16,8 @@ export interface ServiceFacts {
   readonly startedMs: number;
   /** `host:port`, or empty. */
   readonly http: () => string;
+  /** The same of the registry facade. */
+  readonly facade: () => string;
   readonly ready: () => boolean;
   readonly warnings: () => readonly string[];
 }
@@ -56,6 +58,7 @@ export function adminHandlers(provisioner: Provisioner, admin: Admin, facts: Ser
       pid: process.pid,
       started_ms: String(facts.startedMs),
       http: facts.http(),
+      facade: facts.facade(),
       ready: facts.ready(),
       repositories: await repositoryStatuses(provisioner),
       ...state.counts(),

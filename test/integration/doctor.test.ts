@@ -55,6 +55,22 @@ describeWithMounts('doctor', () => {
     expect(fs.existsSync(scene.host.cacheDir)).toBe(false);
   });
 
+  it('looks at the agent’s store and files when the facade is enabled', async () => {
+    const [store, work] = [path.join(scene.host.dir, 'agent/store'), path.join(scene.host.dir, 'work')];
+    scene.configure(web.url, `[facade]\nenabled = true\nlisten = "127.0.0.1:0"\ndocker_store_dir = "${store}"\nagent_work_dir = "${work}"\nauth = "secret"\n`);
+    const fresh = await doctor();
+    expect(fresh.of('facade.docker_store_dir')).toMatchObject([{ level: 'ok', text: 'is made at the first start' }]);
+    expect(fresh.of('facade.agent_work_dir')).toMatchObject([{ level: 'warning', text: expect.stringContaining('not the agent’s --work_dir') }]);
+    expect(fresh.of('facade.auth')).toMatchObject([{ level: 'ok' }]);
+    expect(fs.existsSync(path.dirname(store))).toBe(false);
+    fs.mkdirSync(path.join(work, 'provisioner/containers/c/backends/copy'), { recursive: true });
+    fs.mkdirSync(store, { recursive: true });
+    fs.chmodSync(path.dirname(store), 0o777);
+    const said = await doctor();
+    expect(said.of('facade.docker_store_dir')).toMatchObject([{ level: 'problem', text: expect.stringContaining('can be written by others'), cure: expect.stringContaining('chmod go-w') }]);
+    expect(said.of('facade.agent_work_dir').filter(({ level }) => level === 'problem')).toMatchObject([{ text: expect.stringContaining('the backend copy'), cure: expect.stringContaining('--image_provisioner_backend=overlay') }]);
+  });
+
   it('finds nothing wrong while the service runs', async () => {
     const service = await scene.serve();
     await until('the repository is mounted', async () => (await fetch(`http://${service.http}/readyz`)).status === 200);

@@ -726,6 +726,8 @@ export interface StatusResponse {
   readonly rootfses?: number;
   /** What is not as it should be, a sentence each. */
   readonly warnings: readonly string[];
+  /** Address of the registry facade, `host:port`; empty: none. */
+  readonly facade?: string;
 }
 
 /** What to let go. (`mesos.cvmfs.v1.UnpinRequest`) */

@@ -357,6 +357,7 @@ export const SHAPES: Readonly<Record<string, MessageShape>> = {
     7: { name: 'containers', type: 'uint32' },
     8: { name: 'rootfses', type: 'uint32' },
     9: { name: 'warnings', type: 'string', repeated: true },
+    10: { name: 'facade', type: 'string' },
   },
   'mesos.cvmfs.v1.UnpinRequest': {
     1: { name: 'digest', type: 'string', required: true },

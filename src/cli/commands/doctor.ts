@@ -18,6 +18,7 @@ import { readMountinfo } from '../../native/mountinfo';
 import { cacheChecks } from '../doctor/cache-checks';
 import { carefulFiles } from '../doctor/careful-path';
 import { directoryChecks } from '../doctor/directory-checks';
+import { facadeChecks } from '../doctor/facade-checks';
 import { runChecks } from '../doctor/finding';
 import type { Check, Finding } from '../doctor/finding';
 import { fuseDeviceCheck, kernelCheck, overlayCheck, resendCheck, serverUserCheck } from '../doctor/host-checks';
@@ -122,6 +123,7 @@ async function checksOf(options: CommonOptions): Promise<Check[]> {
     ...directoryChecks(config, mounts),
     ...cacheChecks(config, mounts, running.keeper),
     ...mountChecks(config, mounts, running.keeper),
+    ...facadeChecks(config, mounts, running.root),
     ...portChecks(config, running.service !== null),
     ...[...repositories].filter(([, { values }]) => values.mount === 'own').map(([fqrn]) => repositoryCheck(fqrn, () => repositoryOf(config, fqrn, files))),
   ];

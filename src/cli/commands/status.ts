@@ -40,6 +40,8 @@ interface ServiceJson {
   readonly uptime_seconds: number;
   readonly listen: string;
   readonly http: string;
+  /** Address of the registry facade, null when it is not enabled. */
+  readonly facade: string | null;
   readonly ready: boolean;
   readonly repositories: ReadonlyArray<{ repository: string; mountpoint: string; state: string; failure: string | null; revision: number | null; root_hash: string | null }>;
   readonly containers: number;
@@ -51,7 +53,7 @@ async function serviceStatus(config: Config): Promise<{ service: ServiceJson | n
     const client = await findService(config);
     if (client === null) return { service: null, warnings: [] };
     try {
-      const { version = '', pid = 0, started_ms, http = '', ready = false, repositories, containers = 0, rootfses = 0, warnings } = await client.admin.Status({}, { timeoutMs: STATUS_TIMEOUT_MS });
+      const { version = '', pid = 0, started_ms, http = '', facade = '', ready = false, repositories, containers = 0, rootfses = 0, warnings } = await client.admin.Status({}, { timeoutMs: STATUS_TIMEOUT_MS });
       const shown = repositories.map(({ repository = '', mountpoint = '', state, failure, revision, root_hash }) => ({
         repository,
         mountpoint,
@@ -61,7 +63,7 @@ async function serviceStatus(config: Config): Promise<{ service: ServiceJson | n
         root_hash: root_hash ?? null,
       }));
       const uptime_seconds = Math.max(0, Math.floor((Date.now() - figure(started_ms)) / 1000));
-      return { service: { version, pid, started: timeText(started_ms), uptime_seconds, listen: config.listen, http, ready, repositories: shown, containers, rootfses }, warnings };
+      return { service: { version, pid, started: timeText(started_ms), uptime_seconds, listen: config.listen, http, facade: facade === '' ? null : facade, ready, repositories: shown, containers, rootfses }, warnings };
     } finally {
       client.close();
     }
@@ -93,7 +95,7 @@ export async function status(_args: readonly unknown[], given: Record<string, un
   const text = [
     rows.length === 0 ? 'nothing is mounted\n' : table(rows),
     ...(list === null ? [] : [`keeper ${list.keeperPid}, spare ${list.sparePid ?? 'is being started'}, descriptors are ${list.stored ? '' : 'not '}stored by a service manager\n`]),
-    ...(service === null ? ['no service runs\n'] : [`service ${service.version}, pid ${service.pid}, ${service.ready ? 'ready' : 'not ready'}, ${service.containers} containers, http://${service.http}\n`]),
+    ...(service === null ? ['no service runs\n'] : [`service ${service.version}, pid ${service.pid}, ${service.ready ? 'ready' : 'not ready'}, ${service.containers} containers, http://${service.http}${service.facade === null ? '' : `, images on ${service.facade}`}\n`]),
     ...all.map((one) => `warning: ${one}\n`),
   ];
   print(options.json === true, { mounts: found.map((one) => one.mount), keeper: list === null ? null : { pid: list.keeperPid, spare_pid: list.sparePid, descriptors_stored: list.stored }, service, warnings: all }, text.join(''));
