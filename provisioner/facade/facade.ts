@@ -39,14 +39,15 @@ export interface Fallback {
   blob(asked: Asked): Promise<Answer | undefined>;
 }
 
-/** Requests that may wait for one of `max_resolves`. */
+/** Requests that may wait for one of `max_resolves`, for each repository. */
 const WAITING_MAX = 1024;
 
 export class Facade {
-  readonly #slots: Slots;
+  /** By the repository that a name says, or none: one that is not mounted keeps only its own images waiting. */
+  readonly #slots: ReadonlyMap<string, Slots>;
 
   constructor(private readonly options: FacadeOptions) {
-    this.#slots = new Slots(options.maxResolves, WAITING_MAX, 'images that are being resolved');
+    this.#slots = new Map([...options.configured, ''].map((repository) => [repository, new Slots(options.maxResolves, WAITING_MAX, 'images that are being resolved')]));
   }
 
   async answer(asked: Asked): Promise<{ answer: Answer; kind: string }> {
@@ -54,7 +55,9 @@ export class Facade {
   }
 
   async #manifest(asked: Asked): Promise<Answer> {
-    const found = await this.#slots.run(asked.signal, async () => {
+    const first = asked.name.toString('latin1').split('/', 1)[0]!;
+    const slots = this.#slots.get(first) ?? this.#slots.get('')!;
+    const found = await slots.run(asked.signal, async () => {
       try {
         return await this.#find(asked);
       } catch (err) {

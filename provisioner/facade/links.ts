@@ -166,6 +166,9 @@ export class Links {
     if (!this.#views.has(key) && this.#views.size >= this.options.maxViews) {
       throw new Failure('RESOURCE_EXHAUSTED', `the facade has made ${this.#views.size} views already`, { next: 'prune images, or raise facade.max_views' });
     }
+    if (this.#links.size >= this.options.maxViews) {
+      throw new Failure('RESOURCE_EXHAUSTED', `${this.#links.size} images are linked in the docker store already`, { next: 'have the agent prune its images, or raise facade.max_views' });
+    }
     this.#rate.take('links were made');
     const link: FacadeLink = {
       reference,

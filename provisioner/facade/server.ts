@@ -56,6 +56,8 @@ export interface FacadeServer {
 
 /** Share of the time after which `soon` is aborted. */
 const SOON = 0.9;
+const FAILURES_TOLD = 100;
+const FAILURES_EVERY_MS = 60_000;
 const CONNECTIONS_MAX = 512;
 const HEADERS_MS = 10_000;
 /** A name of 4096 bytes, each percent-encoded, and credentials. */
@@ -71,7 +73,24 @@ function refusal(request: http.IncomingMessage, secret: string | undefined): Ans
   return who ?? errorAnswer(401, 'UNAUTHORIZED', 'the secret of the facade is missing or wrong; give the agent the --docker_config that mesos-cvmfs agent flags prints', undefined, { 'www-authenticate': 'Basic realm="mesos-cvmfs"' });
 }
 
-async function answerTo(request: http.IncomingMessage, options: FacadeServerOptions, signals: Pick<Asked, 'signal' | 'soon'>, logger: Logger): Promise<{ answer: Answer; kind: string }> {
+/** How many failures are told in the log: whoever reaches the port could fill the disk with them. */
+class FailureLog {
+  #untilMs = 0;
+  #left = 0;
+
+  constructor(private readonly nowMs: () => number) {}
+
+  write(logger: Logger, failure: Failure, path: string): void {
+    const now = this.nowMs();
+    if (now >= this.#untilMs) [this.#untilMs, this.#left] = [now + FAILURES_EVERY_MS, FAILURES_TOLD];
+    if (--this.#left < 0) return;
+    const level = failure.httpStatus === 500 ? 'error' : 'info';
+    logger[level]('a request of an agent failed', { path: path.slice(0, 300), code: failure.code, status: failure.httpStatus, reason: failure.message.slice(0, 1000) });
+    if (this.#left === 0) logger.warn('more requests of agents fail than are told here; the metric facade_requests_total counts all', { forMs: this.#untilMs - now });
+  }
+}
+
+async function answerTo(request: http.IncomingMessage, options: FacadeServerOptions, signals: Pick<Asked, 'signal' | 'soon'>, logger: Logger, failures: FailureLog): Promise<{ answer: Answer; kind: string }> {
   const who = refusal(request, options.secret);
   if ('status' in who) return { answer: who, kind: 'other' };
   const path = (request.url ?? '').split('?', 1)[0]!;
@@ -84,8 +103,7 @@ async function answerTo(request: http.IncomingMessage, options: FacadeServerOpti
     return await options.answer({ ...parsed, ...who, ...signals, logger });
   } catch (err) {
     const failure = Failure.from(err);
-    const log = failure.httpStatus === 500 ? 'error' : 'info';
-    logger[log]('a request of an agent failed', { path, code: failure.code, status: failure.httpStatus, reason: failure.message });
+    failures.write(logger, failure, path);
     return { answer: failureAnswer(failure, kind), kind: kind ?? 'other' };
   }
 }
@@ -104,6 +122,7 @@ async function send(response: http.ServerResponse, answer: Answer, head: boolean
 /** FAILED_PRECONDITION or SYSTEM when it cannot be listened on. */
 export async function startFacadeServer(options: FacadeServerOptions): Promise<FacadeServer> {
   const { metrics, logger, nowMs } = options;
+  const failures = new FailureLog(nowMs);
   const server = http.createServer({ requestTimeout: HEADERS_MS, headersTimeout: HEADERS_MS, keepAliveTimeout: 5_000, maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
     const begin = nowMs();
     request.resume();
@@ -116,7 +135,7 @@ export async function startFacadeServer(options: FacadeServerOptions): Promise<F
       for (const one of [abort, soon]) one.abort(new Failure('CANCELLED', 'the agent gave up'));
     });
     void (async () => {
-      const { answer, kind } = await answerTo(request, options, { signal: abort.signal, soon: soon.signal }, own);
+      const { answer, kind } = await answerTo(request, options, { signal: abort.signal, soon: soon.signal }, own, failures);
       timers.forEach(clearTimeout);
       if (Buffer.isBuffer(answer.body)) {
         const stall = setTimeout(() => response.destroy(), options.sendMs).unref();
@@ -133,8 +152,12 @@ export async function startFacadeServer(options: FacadeServerOptions): Promise<F
       }
     })().catch(() => response.destroy());
   });
-  // What is no HTTP at all gets no answer, and no line in the log either: anybody could write there.
-  server.on('clientError', (_err, socket) => socket.destroy());
+  // No line in the log either: anybody could write there.
+  server.on('clientError', (err: NodeJS.ErrnoException, socket) => {
+    const status = err.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+    if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
+    else socket.destroy();
+  });
   server.maxConnections = CONNECTIONS_MAX;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (err) => reject(new Failure('SYSTEM', `facade.listen = "${options.host}:${options.port}" cannot be listened on: ${err.message}`, { next: 'choose another address for facade.listen', cause: err })));

@@ -61,7 +61,7 @@ export function prepareFacade({ config, world, metrics, profiles, releasing, tim
   const configured = [...config.repositories.keys()];
   const times = { ...TIMING, ...timing };
   const agent = agentWorkDir === undefined ? undefined : { workDir: agentWorkDir, runtimeDir: agentRuntimeDir, dockerStoreDir };
-  const upkeep = new Upkeep({ ...world, logger }, links, { agent, ...times }, figures, releasing);
+  const upkeep = new Upkeep({ ...world, logger }, links, { agent, maxLinks: maxViews, ...times }, figures, releasing);
   const fallback = fallbackRegistries.length === 0 ? {} : { fallback: new RegistryFallback({ registries: fallbackRegistries, configured, metrics: figures }) };
   const facade = new Facade({ images: world.images, mounts: world.mounts, configured, links, profiles, maxResolves, metrics: figures, ...fallback });
   let server: FacadeServer | undefined;

@@ -10,6 +10,7 @@
  * their own, so that the cache counts them as used by containers, and images of long-running containers are completed.
  */
 import * as fs from 'node:fs';
+import * as path from 'node:path';
 import { Failure } from '../../src/error';
 import type { Logger } from '../../src/log/logger';
 import type { MountedRepository } from '../../src/repository/reader';
@@ -31,11 +32,15 @@ export interface UpkeepOptions {
   readonly recoverMs: number;
   /** A link that the agent was told of since then may be about to be used, although no file of the agent says so yet. */
   readonly graceMs: number;
+  /** Of more, those that no container uses go, the oldest first. */
+  readonly maxLinks: number;
 }
 
 type UpkeepWorld = Pick<World, 'state' | 'mounts' | 'limits' | 'bootId' | 'nowMs'> & { readonly logger: Logger };
 
 const PARALLEL = 4;
+/** Share of `maxLinks` from which on unused ones go. */
+const FULL = 0.9;
 /** Changes that come together are looked at together. */
 const SETTLE_MS = 500;
 /** Links looked at in one turn of the event loop. */
@@ -111,18 +116,25 @@ export class Upkeep {
 
   /** Takes away links that no container uses and whose image is not among `kept`; returns how many. For PruneImages. */
   async prune(kept: ReadonlySet<string>): Promise<number> {
-    const { logger, nowMs } = this.world;
     await this.look();
+    return this.#withdrawUnused(kept, Number.POSITIVE_INFINITY);
+  }
+
+  /** The oldest of them first, at most `max`. */
+  async #withdrawUnused(kept: ReadonlySet<string>, max: number): Promise<number> {
+    const { logger, nowMs } = this.world;
     if (this.options.agent === undefined || this.#uses.problems.length > 0) {
-      logger.warn('no link of the facade is pruned: it is not known what the agent uses', { problems: this.#uses.problems });
+      logger.warn('no link of the facade is taken away for want of use: it is not known what the agent uses', { problems: this.#uses.problems });
       return 0;
     }
     const used = this.#used();
     const since = nowMs() - this.options.graceMs;
-    const unused = this.links.all().filter(({ digest, reference, madeMs }) => !used.has(digest) && !kept.has(reference) && madeMs < since && this.links.toldMs(digest) < since);
-    for (const link of unused) await this.links.withdraw(link, 'unused');
+    const lastMs = ({ digest, madeMs }: FacadeLink): number => Math.max(madeMs, this.links.toldMs(digest));
+    const unused = this.links.all().filter((link) => !used.has(link.digest) && !kept.has(link.reference) && lastMs(link) < since);
+    const gone = unused.sort((a, b) => lastMs(a) - lastMs(b)).slice(0, max);
+    for (const link of gone) await this.links.withdraw(link, 'unused');
     this.releasing();
-    return unused.length;
+    return gone.length;
   }
 
   #used(): Set<string> {
@@ -150,6 +162,8 @@ export class Upkeep {
       if (this.#stopped) return;
       await this.links.verify(link, used.has(link.digest));
     }
+    const surplus = this.links.all().length - Math.floor(this.options.maxLinks * FULL);
+    if (surplus > 0) await this.#withdrawUnused(new Set(), surplus);
     const left = this.links.all();
     const inUse = left.filter(({ digest }) => used.has(digest)).length;
     this.metrics.images.set(inUse, { state: 'used' });
@@ -208,7 +222,10 @@ export class Upkeep {
   /** The agent's prune takes layers away by renaming them; without a watch it is found at the next look. */
   #watch(): void {
     try {
-      this.#watcher = fs.watch(this.links.store.layers, { persistent: false }, () => {
+      const { layers } = this.links.store;
+      this.#watcher = fs.watch(layers, { persistent: false }, (_event, name) => {
+        // What has come needs no look, and may be many.
+        if (name !== null && fs.lstatSync(path.join(layers, name), { throwIfNoEntry: false }) !== undefined) return;
         this.#soon ??= setTimeout(() => {
           this.#soon = undefined;
           void this.look();

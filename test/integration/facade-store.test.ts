@@ -203,6 +203,40 @@ describeAsRoot('the links of the facade (needs root)', () => {
     await eventually(() => !holders('b').includes(used(b)));
   });
 
+  it('of long-running containers are completed and pinned, until the last container ends', async () => {
+    const facade = await start('[provisioner]\ncomplete_after = "10ms"\n');
+    const layer = await image(facade);
+    const file = writeLayers(workDir, ['root', 'child'], store, [layer]);
+    await eventually(() => running!.repository.pins.size === 1);
+    expect([...running!.repository.pins]).toEqual([expect.stringMatching(/^image\/complete\./)]);
+    fs.rmSync(file);
+    await eventually(() => running!.repository.pins.size === 0);
+    expect(target(layer)).toBe(tree('a'));
+  });
+
+  it('that nobody uses make room for others, the oldest first', async () => {
+    const facade = await start('max_views = 3\n');
+    const a = await image(facade, 'a');
+    writeLayers(workDir, ['c'], store, [a]);
+    const b = await image(facade, 'b');
+    const bare = await image(facade, 'bare');
+    await eventually(() => target(b) === null);
+    expect([target(a), target(bare)]).toEqual([tree('a'), tree('bare')]);
+  });
+
+  it('of one repository wait for it alone, and the answer says what was waited for', async () => {
+    const facade = await start('max_resolves = 1\n', { facadeTiming: { manifestMs: 1_500 } });
+    const layer = await image(facade);
+    let arrived = (): void => undefined;
+    running!.repository.network = new Promise((resolve) => (arrived = resolve));
+    const late = await Promise.all([get(facade, `/v2/${FQRN}/images/b/manifests/latest`), get(facade, `/v2/${FQRN}/images/bare/manifests/latest`), get(facade, '/v2/app/manifests/1')]);
+    // The docker name is not held up by the others.
+    expect(late.map(({ status }) => status)).toEqual([504, 504, 404]);
+    expect(late[0]!.body).toContain('the image was not ready within');
+    arrived();
+    expect(await image(facade, 'b')).not.toBe(layer);
+  });
+
   it('go with PruneImages unless a container uses them, the caller keeps them, or it is not known', async () => {
     const facade = await start();
     const [a, b] = [await image(facade, 'a'), await image(facade, 'b')];
