@@ -187,7 +187,10 @@ function main() {
     fs.mkdirSync(out, { recursive: true });
     const file = path.join(out, `mesos-cvmfs_${version}_${architecture}.deb`);
     // dpkg before Debian 12 and Ubuntu 21.10 does not read zstd.
-    execFileSync('dpkg-deb', [...(fast ? ['-Zgzip', '-z1'] : ['-Zxz']), '--root-owner-group', '--build', dir, file], { env: { ...process.env, SOURCE_DATE_EPOCH: String(seconds) }, stdio: ['ignore', 'ignore', 'inherit'] });
+    // Under another name until it is whole.
+    const unfinished = `${file}.part`;
+    execFileSync('dpkg-deb', [...(fast ? ['-Zgzip', '-z1'] : ['-Zxz']), '--root-owner-group', '--build', dir, unfinished], { env: { ...process.env, SOURCE_DATE_EPOCH: String(seconds) }, stdio: ['ignore', 'ignore', 'inherit'] });
+    fs.renameSync(unfinished, file);
     process.stdout.write(`${file}\n`);
   } finally {
     fs.rmSync(dir, { recursive: true, force: true });

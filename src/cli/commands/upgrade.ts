@@ -107,9 +107,23 @@ async function nextKeeper(runDir: string): Promise<KeeperClient> {
   return KeeperClient.start(runDir);
 }
 
-/** One request to the keeper that runs. FAILED_PRECONDITION with its reason when the upgrade failed. */
-async function round(runDir: string, timeoutMs: number, show: (state: UpgradeState) => void): Promise<KeeperList> {
-  let keeper = await KeeperClient.start(runDir);
+/** What the keeper that runs by now says, when the one that was spoken to has ended. That one may still take connections. */
+async function listOfSuccessor(runDir: string): Promise<KeeperList> {
+  for (const giveUpAt = Date.now() + SUCCESSOR_MS; ; await sleep(POLL_MS)) {
+    const keeper = await nextKeeper(runDir);
+    try {
+      return await keeper.list();
+    } catch (error) {
+      if (Failure.from(error).code !== 'NETWORK' || Date.now() > giveUpAt) throw error;
+    } finally {
+      keeper.close();
+    }
+  }
+}
+
+/** What the keeper says after one request to it, or its successor: keepers end at any moment of an upgrade. */
+async function ask(runDir: string, timeoutMs: number, show: (state: UpgradeState) => void): Promise<{ readonly state: UpgradeState | null; readonly list: KeeperList }> {
+  const keeper = await KeeperClient.start(runDir);
   try {
     const { keeperPid } = await keeper.list();
     try {
@@ -120,23 +134,31 @@ async function round(runDir: string, timeoutMs: number, show: (state: UpgradeSta
       throw new Failure('FAILED_PRECONDITION', `the keeper that runs, process ${keeperPid}, cannot be upgraded by a command`, { next: `run: kill ${keeperPid}, which no reader notices, then mesos-cvmfs upgrade again`, cause: error });
     }
     const state = await follow(keeper, show);
-    if (state === null) {
-      keeper.close();
-      keeper = await nextKeeper(runDir);
-    }
-    const list = await keeper.list();
-    const failed = state?.state === 'failed' ? state : list.upgrade?.state === 'failed' ? list.upgrade : null;
-    if (failed !== null) throw new Failure('FAILED_PRECONDITION', failed.failure ?? 'the upgrade failed', { next: 'mesos-cvmfs upgrade --check says what runs now; see keeper.log in run_dir', data: { mounts: list.mounts.map(({ mountpoint, serverVersion }) => `${mountpoint}: ${serverVersion ?? 'unknown'}`).join(', ') } });
-    return list;
+    return { state, list: state === null ? await listOfSuccessor(runDir) : await keeper.list() };
+  } catch (error) {
+    if (Failure.from(error).code !== 'NETWORK') throw error;
+    return { state: null, list: await listOfSuccessor(runDir) };
   } finally {
     keeper.close();
   }
 }
 
+/** FAILED_PRECONDITION with its reason when the upgrade failed. */
+async function round(runDir: string, timeoutMs: number, show: (state: UpgradeState) => void): Promise<KeeperList> {
+  const { state, list } = await ask(runDir, timeoutMs, show);
+  const failed = state?.state === 'failed' ? state : list.upgrade?.state === 'failed' ? list.upgrade : null;
+  if (failed !== null) throw new Failure('FAILED_PRECONDITION', failed.failure ?? 'the upgrade failed', { next: 'mesos-cvmfs upgrade --check says what runs now; see keeper.log in run_dir', data: { mounts: list.mounts.map(({ mountpoint, serverVersion }) => `${mountpoint}: ${serverVersion ?? 'unknown'}`).join(', ') } });
+  return list;
+}
+
 /** Until the new keeper's spare is warm, which is when nothing is left to do; a slow host is no failure. */
 async function spareReady(runDir: string, timeoutMs: number): Promise<KeeperList | null> {
   for (const giveUpAt = Date.now() + timeoutMs; ; await sleep(POLL_MS)) {
-    const list = await keeperList(runDir);
+    const list = await keeperList(runDir).catch((error: unknown) => {
+      if (Failure.from(error).code !== 'NETWORK' || Date.now() > giveUpAt) throw error;
+      return undefined;
+    });
+    if (list === undefined) continue;
     if (list === null || list.spareVersion !== null || list.mounts.every((mount) => !mount.replaceable) || Date.now() > giveUpAt) return list;
   }
 }
