@@ -54,6 +54,8 @@ const MESOS_CONTAINER = 2;
 
 export class Containerizer {
   readonly #containers = new Map<ContainerId, Container>();
+  /** Of containers that run, and of those that have run, for who asks afterwards. */
+  readonly #terminations = new Map<ContainerId, Promise<number | undefined>>();
 
   constructor(
     private readonly flags: ContainerizerFlags,
@@ -78,6 +80,7 @@ export class Containerizer {
     const orphans = found.filter((id) => !this.#isRecoverable(id));
     // Through the same door as any other: children first.
     await Promise.all(orphans.map((id) => this.destroy(id)));
+    for (const id of this.ids()) this.#watch(id);
   }
 
   /** Resolves when the program has been let go; rejects, with everything undone, when it cannot be. */
@@ -99,15 +102,9 @@ export class Containerizer {
     }
   }
 
-  /** The wait status of the program, when it has ended: it is destroyed then. */
-  async wait(id: ContainerId): Promise<number | undefined> {
-    const container = this.#containers.get(id);
-    if (container?.pid === undefined) throw new Error(`Container ${id} does not run`);
-    const files = this.#files(id);
-    await ended(container.pid, files);
-    const status = statusOf(files);
-    await this.destroy(id);
-    return status;
+  /** The wait status of a container's program, once it has ended and all of the container is gone. */
+  wait(id: ContainerId): Promise<number | undefined> {
+    return this.#terminations.get(id) ?? Promise.reject(new Error(`Container ${id} does not run`));
   }
 
   destroy(id: ContainerId): Promise<void> {
@@ -151,6 +148,21 @@ export class Containerizer {
     await this.at('launch-info-checkpointed');
     signal.throwIfAborted();
     await this.#run(await forkHelper(files), runtimeDir, container);
+    this.#watch(id);
+  }
+
+  /** The end of its program is the end of a container, whether anybody waits for it or not. */
+  #watch(id: ContainerId): void {
+    const files = this.#files(id);
+    const termination = (async () => {
+      await ended(this.#containers.get(id)!.pid!, files);
+      const status = statusOf(files);
+      await this.destroy(id);
+      return status;
+    })();
+    // Told to who waits.
+    termination.catch(() => undefined);
+    this.#terminations.set(id, termination);
   }
 
   async #run(forked: Forked, runtimeDir: string, container: Container): Promise<void> {

@@ -4,6 +4,7 @@ import * as path from 'node:path';
 import { AgentHost } from '../agent/agent-process';
 import { hostPrograms } from '../support/host-programs';
 import { RegistryServer } from '../support/registry-server';
+import { until } from '../support/shell';
 import { TestHost } from '../support/test-host';
 
 const describeAsRoot = process.geteuid?.() === 0 ? describe : describe.skip;
@@ -138,6 +139,7 @@ describeAsRoot('the conformance agent with a registry (needs root)', () => {
       expect({ step, gone: await agent.gone }).toMatchObject({ step, gone: expect.stringContaining('SIGKILL') });
       await agent.start();
       for (const id of (await agent.state()).containers) await agent.finished(id);
+      await until('all is gone', () => agent.provisioned().length === 0);
       expect({ step, left: agent.rootfses(), folders: agent.provisioned() }).toEqual({ step, left: [], folders: [] });
       expect(await agent.run(shell(`after-${step}`, 'cat /app/part'))).toMatchObject({ stdout: 'z' });
     }
