@@ -107,8 +107,9 @@ export class Links {
   }
 
   /**
-   * Looks at the link of a record. What the agent has taken away is forgotten, unless containers use it; a link that leads elsewhere in our views is
-   * mended; what is not ours is left as it is, and forgotten. Touches no mount.
+   * Looks at the link of a record. What the agent has taken away is forgotten, unless containers use it; a link that leads
+   * elsewhere in our views, or to where its repository was mounted once, is mended; what is not ours is left as it is, and
+   * forgotten. Touches no mount.
    */
   verify(link: FacadeLink, inUse: boolean): Promise<void> {
     return this.#lock.run(link.digest, async () => {
@@ -123,7 +124,7 @@ export class Links {
         } else if (state.kind === 'no-link') this.#place(link, target);
         return;
       }
-      if (state.kind === 'foreign' || (state.kind === 'link' && !this.isOurs(state.target))) {
+      if (state.kind === 'foreign' || (state.kind === 'link' && !this.#isOf(link, state.target))) {
         this.world.logger.warn('something else is in the place of a facade link, which is forgotten', { layer: link.digest, image: link.reference });
         return this.#forget(link, 'foreign');
       }
@@ -135,7 +136,7 @@ export class Links {
   withdraw(link: FacadeLink, why: Removal): Promise<void> {
     return this.#lock.run(link.digest, async () => {
       if (this.#links.get(link.digest) !== link) return;
-      this.store.remove(link.digest, (target) => this.isOurs(target));
+      this.store.remove(link.digest, (target) => this.#isOf(link, target));
       this.world.step('facade-link-removed');
       this.#forget(link, why);
     });
@@ -153,10 +154,20 @@ export class Links {
     return Buffer.concat([Buffer.from(`${repository.mountpoint}/`), view.pathInMount]);
   }
 
-  #expectedTarget(link: FacadeLink): Buffer {
+  /** Whether a target is one that this program gave the link, under another `mount_root` too. */
+  #isOf(link: FacadeLink, target: Buffer): boolean {
+    const end = Buffer.concat([Buffer.from(`/${link.repository}`), this.#tail(link)]);
+    return this.isOurs(target) || (target[0] === 0x2f && target.subarray(-end.length).equals(end));
+  }
+
+  #tail(link: FacadeLink): Buffer {
     const below = link.pathInView.equals(Buffer.from('/')) ? Buffer.alloc(0) : link.pathInView;
+    return Buffer.concat([VIEWS, Buffer.from(link.view), below]);
+  }
+
+  #expectedTarget(link: FacadeLink): Buffer {
     const mountpoint = this.world.mounts.list().find(({ repository }) => repository === link.repository)?.mountpoint ?? `${this.options.mountRoot}/${link.repository}`;
-    return Buffer.concat([Buffer.from(mountpoint), VIEWS, Buffer.from(link.view), below]);
+    return Buffer.concat([Buffer.from(mountpoint), this.#tail(link)]);
   }
 
   async #record(found: FoundImage, view: ViewPath): Promise<FacadeLink> {
@@ -206,7 +217,7 @@ export class Links {
   }
 
   #place(link: FacadeLink, target: Buffer): void {
-    const done = this.store.ensure(link.digest, target, (there) => this.isOurs(there));
+    const done = this.store.ensure(link.digest, target, (there) => this.#isOf(link, there));
     if (done === 'there') return;
     (done === 'made' ? this.metrics.linksMade : this.metrics.linksRepaired).inc();
     this.world.logger.info(done === 'made' ? 'an image was linked into the docker store' : 'a link in the docker store was mended', { image: link.reference, layer: link.digest, target: target.toString() });

@@ -124,6 +124,15 @@ describeAsRoot('the links of the facade (needs root)', () => {
     expect(target(b)).toBe('/etc');
   });
 
+  it('lead to where the repository is mounted now, also when mount_root was changed', async () => {
+    const layer = await image(await start());
+    await stop();
+    fs.rmSync(link(layer));
+    fs.symlinkSync(`/old/root/${FQRN}/.cvmfs-view/${viewOf('/images/a')}`, link(layer));
+    await start();
+    expect(target(layer)).toBe(tree('a'));
+  });
+
   it('never take the place of a real layer, nor of a link in place of its directory', async () => {
     const facade = await start();
     const layer = await image(facade);
