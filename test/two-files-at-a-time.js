@@ -10,4 +10,9 @@ module.exports = class TwoFilesAtATime extends TestRunner {
   constructor(globalConfig, context) {
     super({ ...globalConfig, maxWorkers: 2 }, context);
   }
+
+  // `serial` would have them in jest's own process, as it wants where there are few processors or few files.
+  runTests(tests, watcher, options) {
+    return super.runTests(tests, watcher, { ...options, serial: false });
+  }
 };
