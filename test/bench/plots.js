@@ -33,6 +33,7 @@ function pictures(dir) {
   const flat = read(dir, 'flat-line.jsonl');
   const containers = read(dir, 'containers.jsonl');
   const scale = read(dir, 'scale.jsonl');
+  const crowd = of(read(dir, 'facade.jsonl'), 'crowd_launch');
   const fs4 = read(dir, 'fs.jsonl');
   const [bytes, entries, trips] = ['start_over_bytes', 'start_over_entries', 'start_over_round_trip'].map((what) => of(flat, what));
   const starts = [...bytes, ...entries];
@@ -76,6 +77,12 @@ function pictures(dir) {
       ],
     }],
     ['readers', of(scale, 'readers'), { title: '400 files of 50 kB, cold, over readers at once', x: { label: 'readers', log: true }, y: seconds, series: [line('whole', of(scale, 'readers'), 'count', 'seconds')] }],
+    ['facade', crowd, {
+      title: 'A hundred first launches of twenty images at once, through the facade',
+      x: { label: 'containers that run' },
+      y: { label: 'milliseconds since all were asked for', zero: true },
+      series: [line('launched', crowd, 'launched', 'ms')],
+    }],
     ['find-tar', fs4, {
       title: 'A mounted image beside the same tree on ext4',
       x: { label: 'run' },

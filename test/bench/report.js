@@ -32,6 +32,7 @@ if (there('data-path.jsonl')) {
   add('Data paths', ...['speed', 'page_cache', 'updated_image'].map((kind) => `${table(all.filter(({ what }) => what === kind))}\n`));
 }
 if (there('provision.jsonl')) add('Provision', table(rows('provision.jsonl')));
+if (there('facade.jsonl')) add('Facade', table(rows('facade.jsonl').filter(({ what }) => what !== 'crowd_launch')));
 if (there('containers.jsonl')) {
   const all = rows('containers.jsonl');
   const memory = all.filter(({ what }) => what.startsWith('memory'));

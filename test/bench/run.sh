@@ -11,7 +11,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 bench=$top/test/bench
 out=${1:-$top/docs/benchmarks/$(date -u +%F)}
-sections=${ONLY:-fs fuse-native start whole-image takeover data-path provision containers flat-line scale image-actions}
+sections=${ONLY:-fs fuse-native start whole-image takeover data-path provision facade containers flat-line scale image-actions}
 mkdir -p "$out"
 failed=
 made=$(mktemp -d /tmp/mesos-cvmfs-bench-image.XXXXXX)
@@ -36,6 +36,7 @@ section whole-image 420 node "$bench/whole-image.js" "$out/whole-image.jsonl"
 section takeover 180 node "$bench/takeover.js" "$out/takeover.json" 100 300 paced
 section data-path 240 node "$bench/data-path.js" "$out/data-path.jsonl"
 section provision 90 node "$bench/provision.js" "$out/provision.jsonl" 200
+section facade 120 node "$bench/facade.js" "$out/facade.jsonl" 1000
 section containers 180 node "$bench/containers.js" "$out/containers.jsonl"
 section flat-line 180 node "$bench/flat-line.js" "$out/flat-line.jsonl"
 section scale 180 node "$bench/scale.js" "$out/scale.jsonl"
