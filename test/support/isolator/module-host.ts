@@ -26,7 +26,7 @@ export class ModuleHost {
   log = '';
 
   private constructor(address: string, parameters: Readonly<Record<string, string>>) {
-    const module = path.join(BUILT, 'module/liborg_mesos_cvmfs_Isolator.so');
+    const module = path.join(BUILT, 'module/libmesos_cvmfs_isolator.so');
     this.#child = spawn(path.join(BUILT, 'host'), [module, address, ...Object.entries(parameters).map(([key, value]) => `${key}=${value}`)]);
     this.#child.stderr.on('data', (data: Buffer) => (this.log += data.toString()));
     this.#child.stdin.on('error', () => undefined);
