@@ -44,6 +44,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
 const STORAGE: OptionSpec = { flags: '--storage <dir>', about: "the repository's folder, what a web server publishes as …/<fqrn>", mandatory: true };
 const KEYS: OptionSpec = { flags: '--keys <dir>', about: 'folder of <fqrn>.masterkey, .pub, .key and .crt', mandatory: true };
 const FACADE: OptionSpec = { flags: '--facade <host:port>', about: "where agents reach their facade (default 127.0.0.1:61080)" };
+const MODE: OptionSpec = { flags: '--mode <mode>', about: 'facade, module or patched (default: what the configuration enables)' };
 const CACHE_DIR: OptionSpec = { flags: '--cache-dir <dir>', about: 'directory of the cache (cache.dir)' };
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -267,8 +268,31 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'mesos-cvmfs upgrade',
     load: async () => (await import('./commands/upgrade')).upgrade,
   },
-  { usage: 'agent flags', about: "print the agent's flags" },
-  { usage: 'agent check', about: "check the agent's flags" },
+  {
+    usage: 'agent flags',
+    about: 'print what a Mesos agent of this host is to be started with, from the configuration',
+    options: [
+      MODE,
+      { flags: '--format <form>', about: 'env (default: lines for EnvironmentFile=), flags (a command line), dcos (a drop-in), modules (manifest of the isolator module)' },
+      { flags: '--isolation <list>', about: 'the isolators that the agent has; what is missing is added' },
+      { flags: '--plain-names', about: 'have image names without a registry asked of the facade' },
+    ],
+    example: 'mesos-cvmfs agent flags',
+    load: async () => (await import('./commands/agent')).flags,
+  },
+  {
+    usage: 'agent check',
+    about: 'ask a running Mesos agent, and say what would not work with it',
+    options: [
+      { flags: '--agent <url>', about: 'its address (default http://127.0.0.1:5051)' },
+      MODE,
+      { flags: '--pid <pid>', about: 'its process (default: whoever listens there)' },
+      { flags: '--user <name>', about: 'user name, where the agent wants one' },
+      { flags: '--password-file <file>', about: 'file with the password of --user' },
+    ],
+    example: 'mesos-cvmfs agent check',
+    load: async () => (await import('./commands/agent')).check,
+  },
   {
     usage: 'marathon translate <file>',
     about: 'print an app, a pod, a group or a list of apps as stock Marathon takes it; - is standard input',

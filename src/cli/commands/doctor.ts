@@ -4,7 +4,7 @@
  */
 import * as fs from 'node:fs';
 import * as os from 'node:os';
-import { CODES, Failure } from '../../error';
+import { Failure } from '../../error';
 import { buildRepositoryConfig } from '../../config/build-repository-config';
 import { loadConfig } from '../../config/config';
 import type { Config } from '../../config/config';
@@ -20,14 +20,14 @@ import { carefulFiles } from '../doctor/careful-path';
 import { directoryChecks } from '../doctor/directory-checks';
 import { facadeChecks } from '../doctor/facade-checks';
 import { runChecks } from '../doctor/finding';
-import type { Check, Finding } from '../doctor/finding';
+import type { Check } from '../doctor/finding';
 import { fuseDeviceCheck, kernelCheck, overlayCheck, resendCheck, serverUserCheck } from '../doctor/host-checks';
 import { mountChecks } from '../doctor/mount-checks';
 import { portChecks } from '../doctor/port-checks';
+import { printFindings } from '../doctor/print-findings';
 import { keeperCheck, namespaceCheck, serviceCheck, storeCheck, unitCheck } from '../doctor/process-checks';
 import type { Running } from '../doctor/process-checks';
 import { repositoryCheck } from '../doctor/repository-checks';
-import { print, table } from '../output';
 import type { CommonOptions } from '../common-options';
 import { findService } from '../service-client';
 
@@ -129,17 +129,7 @@ async function checksOf(options: CommonOptions): Promise<Check[]> {
   ];
 }
 
-function line({ level, check, subject, text, cure }: Finding): string[] {
-  return [level, check, `${subject === null ? '' : `${subject} `}${text}${cure === null ? '' : `; ${cure}`}`];
-}
-
 export async function doctor(_args: readonly unknown[], given: Record<string, unknown>): Promise<void> {
   const options = given as CommonOptions;
-  const findings = await runChecks(await checksOf(options));
-  const count = (level: Finding['level']): number => findings.filter((one) => one.level === level).length;
-  const [problems, warnings, skipped] = [count('problem'), count('warning'), count('skipped')];
-  const last = `${problems} problems, ${warnings} warnings${skipped === 0 ? '' : `, ${skipped} not checked`}\n`;
-  print(options.json === true, { findings, problems, warnings, skipped }, `${table(findings.map(line))}${last}`);
-  // Not by itself: a call that hangs in a check's deadline keeps the process, and nothing is left to be done.
-  process.stdout.write('', () => process.exit(problems === 0 ? 0 : CODES.FAILED_PRECONDITION.exit));
+  printFindings(options.json === true, await runChecks(await checksOf(options)));
 }
