@@ -24,6 +24,7 @@ const { newestEntry } = require('./newest-entry');
 
 const DEBIAN = path.join(__dirname, 'debian');
 const LIB = 'usr/lib/mesos-cvmfs';
+const SHARE = 'usr/share/mesos-cvmfs';
 const DOC = 'usr/share/doc/mesos-cvmfs';
 const CONFFILES = ['/etc/default/mesos-cvmfs', '/etc/mesos-cvmfs/config.toml'];
 const EXECUTABLES = /^(usr\/bin\/|usr\/lib\/mesos-cvmfs\/(bin|node\/bin)\/|DEBIAN\/(preinst|postinst|prerm|postrm)$)/;
@@ -119,6 +120,17 @@ function stageSystem(stage, tree) {
   stage.copy(path.join(DEBIAN, 'config.toml'), 'etc/mesos-cvmfs/config.toml');
 }
 
+/** What is not run here: schemas for editors, and the module's sources, which are compiled against the operator's Mesos. */
+function stageShared(stage, tree) {
+  stage.copy(path.join(tree, 'schemas'), path.join(SHARE, 'schemas'));
+  for (const name of ['module', 'agent']) {
+    const from = path.join(tree, 'isolator', name);
+    if (fs.existsSync(from)) stage.copy(from, path.join(SHARE, 'isolator', name), { filter: (file) => !/\.ts$/.test(file) });
+  }
+  // The sources look for the contracts beside them.
+  fs.symlinkSync('../../lib/mesos-cvmfs/proto', path.join(stage.dir, SHARE, 'proto'));
+}
+
 function stageDocuments(stage, tree, { version, seconds, modules, withNode }) {
   const { COMMANDS, GLOBAL_OPTIONS, GROUPS } = require(path.join(tree, 'dist/src/cli/commands.js'));
   const commands = { commands: COMMANDS.filter(({ load }) => load !== undefined), globals: GLOBAL_OPTIONS, groups: GROUPS };
@@ -131,6 +143,9 @@ function stageDocuments(stage, tree, { version, seconds, modules, withNode }) {
     ['commands.md', 'mesos-cvmfs', 1, 'container images from CernVM-FS, mounted lazily, for Apache Mesos'],
     ['configuration.md', 'mesos-cvmfs-config', 5, 'configuration of mesos-cvmfs, /etc/mesos-cvmfs/config.toml'],
     ['errors.md', 'mesos-cvmfs-errors', 7, 'codes and exit codes of mesos-cvmfs'],
+    ['facade.md', 'mesos-cvmfs-facade', 7, 'the docker registry of mesos-cvmfs for Mesos agents'],
+    ['isolator.md', 'mesos-cvmfs-isolator', 7, 'the isolator module of mesos-cvmfs for Mesos agents'],
+    ['marathon.md', 'mesos-cvmfs-marathon', 7, 'Marathon apps and pods with images from CernVM-FS'],
     ['mesos.md', 'mesos-cvmfs-mesos', 7, 'mesos-cvmfs on a Mesos agent'],
     ['operations.md', 'mesos-cvmfs-operations', 7, 'running mesos-cvmfs on many hosts'],
   ].filter(([file]) => fs.existsSync(path.join(docs, file)));
@@ -179,6 +194,7 @@ function main() {
     const stage = new Stage(dir);
     const modules = stageProgram(stage, tree, withNode);
     stageSystem(stage, tree);
+    stageShared(stage, tree);
     stageDocuments(stage, tree, { version, seconds, modules, withNode });
     checkStaged(stage, VERSION);
     stageControl(stage, { version, withNode });

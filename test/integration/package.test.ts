@@ -62,7 +62,7 @@ describeWithDebian(`the Debian package${missing === undefined ? '' : ` (needs ${
   beforeAll(async () => {
     out = fs.mkdtempSync(path.join(os.tmpdir(), 'mesos-cvmfs-packages-'));
     older = new OtherVersion(OLD);
-    for (const name of ['docs', 'examples']) fs.symlinkSync(path.join(TOP, name), path.join(older.dir, name));
+    for (const name of ['docs', 'examples', 'isolator', 'schemas']) fs.symlinkSync(path.join(TOP, name), path.join(older.dir, name));
     oldPackage = build('--tree', older.dir, '--out', out);
     newPackage = build('--out', out);
     repository = await MadeRepository.create(FQRN);

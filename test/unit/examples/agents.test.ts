@@ -57,7 +57,7 @@ describe('environment files of agents', () => {
     const { facade } = configOf(config);
     expect(flags.get('MESOS_IMAGE_PROVISIONER_BACKEND')).toBe('overlay');
     expect(flags.get('MESOS_DOCKER_REGISTRY')).toBe(`http://${facade.listen.host}:${facade.listen.port}`);
-    expect(flags.get('MESOS_ATTRIBUTES')).toBe('cvmfs:true');
+    expect(flags.get('MESOS_ATTRIBUTES')).toBe('mesos-cvmfs:facade');
     const dirs = { MESOS_DOCKER_STORE_DIR: facade.dockerStoreDir, MESOS_WORK_DIR: facade.agentWorkDir, MESOS_RUNTIME_DIR: facade.agentRuntimeDir };
     for (const [flag, value] of Object.entries(dirs)) if (flags.has(flag)) expect([flag, flags.get(flag)]).toEqual([flag, value]);
   });
@@ -166,7 +166,7 @@ describe('apps', () => {
         expect(values).toHaveProperty([name]);
         return String(values[name]);
       });
-    expect(JSON.parse(rendered)).toMatchObject({ instances: 24, acceptedResourceRoles: ['*', 'slave_public'], constraints: [['hostname', 'UNIQUE'], ['cvmfs', 'LIKE', 'true']] });
+    expect(JSON.parse(rendered)).toMatchObject({ instances: 24, acceptedResourceRoles: ['*', 'slave_public'], constraints: [['hostname', 'UNIQUE'], ['mesos-cvmfs', 'LIKE', 'facade']] });
     expect(json('universe/package.json')).toMatchObject({ packagingVersion: '4.0', name: 'mesos-cvmfs-monitor' });
     expect(json('universe/resource.json')).toEqual({ assets: {} });
   });
