@@ -51,6 +51,14 @@ interface Container {
 
 const DOCKER_IMAGE = 2;
 const MESOS_CONTAINER = 2;
+const [READ_WRITE, READ_ONLY] = [1, 2];
+/** The image's own, which needs `shell` to be false. */
+const IMAGE_COMMAND: Command = { shell: false };
+
+/** Image: type = 1, docker = 3 {name = 1}, cached = 4. */
+function imageFields({ name, cached }: Image): Fields {
+  return [[1, DOCKER_IMAGE], [3, [[1, name]]], [4, cached]];
+}
 
 export class Containerizer {
   readonly #containers = new Map<ContainerId, Container>();
@@ -121,7 +129,8 @@ export class Containerizer {
     return this.provisioner.prune([...excluded, ...live]);
   }
 
-  async #launch({ id, image, command = { shell: false }, environment = {}, volumes = [] }: Launch, container: Container): Promise<void> {
+  async #launch(launch: Launch, container: Container): Promise<void> {
+    const { id, image, command = IMAGE_COMMAND, environment = {}, volumes = [] } = launch;
     const runtimeDir = this.#runtimeDir(id);
     const files = this.#files(id);
     fs.mkdirSync(runtimeDir, { recursive: true });
@@ -130,7 +139,7 @@ export class Containerizer {
     const { signal } = container.discard;
     const provisioned = await this.provisioner.provision(id, image, signal);
     signal.throwIfAborted();
-    checkpoint(path.join(runtimeDir, 'config'), this.#config(image, command, files.sandbox, provisioned));
+    checkpoint(path.join(runtimeDir, 'config'), this.#config(launch, files.sandbox, provisioned));
     await this.at('config-checkpointed');
     const binds: Array<LaunchInfo['binds'][number]> = [{ source: files.sandbox, target: this.flags.sandboxDirectory, readOnly: false }];
     // The volume/image isolator provisions under the same id, so only the last image's layers are checkpointed.
@@ -187,14 +196,14 @@ export class Containerizer {
   }
 
   /** ContainerConfig: directory = 3, rootfs = 5, docker = 7, command_info = 11, container_info = 12. */
-  #config({ name, cached }: Image, command: Command, sandbox: string, { rootfs, config }: Provisioned): Fields {
+  #config({ image, command = IMAGE_COMMAND, volumes = [] }: Launch, sandbox: string, { rootfs, config }: Provisioned): Fields {
     const manifest: Fields = [...config.Entrypoint.map((one) => [2, one] as const), ...config.Env.map((one) => [3, one] as const), [4, config.User], ...config.Cmd.map((one) => [5, one] as const), [6, config.WorkingDir]];
     return [
       [3, sandbox],
       [5, rootfs],
       [7, [[1, [[9, manifest]]]]],
       [11, [[3, command.value], [6, command.shell ?? true], ...(command.arguments ?? []).map((one) => [7, one] as const)]],
-      [12, [[1, MESOS_CONTAINER], [5, [[1, [[1, DOCKER_IMAGE], [3, [[1, name]]], [4, cached]]]]]]],
+      [12, [[1, MESOS_CONTAINER], ...volumes.map((volume) => [2, [[1, volume.containerPath], [3, volume.readOnly === true ? READ_ONLY : READ_WRITE], [4, imageFields(volume.image)]]] as const), [5, [[1, imageFields(image)]]]]],
     ];
   }
 

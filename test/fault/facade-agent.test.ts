@@ -53,6 +53,20 @@ describeWithMounts('an agent with the facade', () => {
     nothingLeft();
   });
 
+  it('prunes no image of a container that has two of them, and the service knows both to be in use', async () => {
+    const { agent } = scene;
+    await agent.launch({ ...launch('volumes', 'i8', 'sleep 3; cat /etc/image /volume/etc/image'), volumes: [{ image: { name: scene.name('i9') }, containerPath: '/volume' }] });
+    const digests = await Promise.all(['i8', 'i9'].map(async (image) => (await scene.image(`${FQRN}/images/${image}`)).layers[0]!.digest));
+    await agent.prune();
+    expect(scene.links().sort()).toEqual([...digests].sort());
+    await scene.killService();
+    await scene.startService();
+    const metrics = await scene.host.outside('curl', ['-s', `http://${scene.service!.http}/metrics`]);
+    expect(metrics.stdout).toContain('\nmesos_cvmfs_facade_images{state="used"} 2\n');
+    expect((await agent.finished('volumes')).stdout).toBe('i8\ni9\n');
+    nothingLeft();
+  });
+
   it('fails at a link that leads nowhere, and has it mended when the image is asked for, or the service starts', async () => {
     const { agent } = scene;
     await agent.run(launch('before', 'i0'));
