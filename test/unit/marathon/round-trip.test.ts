@@ -22,7 +22,7 @@ const APP_IMAGE = fc.oneof(fc.record({ repository: FQRN, path: PATH, ...PULLING 
 function mended(given: Members, image: Json): Members {
   const container = isObject(given['container']) ? given['container'] : {};
   return {
-    ...without(given, 'args', 'uris', 'ipAddress', 'portDefinitions', 'networks'),
+    ...without(given, 'args', 'cmd', 'uris', 'ipAddress', 'portDefinitions', 'networks', 'readinessChecks', 'healthChecks', 'env'),
     secrets: { pull: { source: 's' } },
     container: { ...without(container, 'docker', 'portMappings', 'volumes', 'cvmfs', 'type'), cvmfs: image, type: 'MESOS' },
   };
@@ -63,9 +63,9 @@ it('groups', () => {
 it('pods', () => {
   const id = fc.oneof(DOCKER, fc.tuple(FQRN, PATH).map(([fqrn, path]) => `cvmfs://${fqrn}${encodeURI(path)}`));
   const pods = fc.tuple(ofShape(pod), fc.array(fc.record({ id, repository: FQRN, forcePull: fc.boolean(), labels: fc.constant({ a: 'b' }) }, { requiredKeys: ['id'] }), { minLength: 1, maxLength: 3 })).map(([given, images]) => {
-    const rest = without(JSON.parse(JSON.stringify(given)) as Members, 'volumes');
+    const rest = without(JSON.parse(JSON.stringify(given)) as Members, 'volumes', 'networks', 'environment');
     const [first] = rest['containers'] as Json[];
-    const container = without(first as Members, 'volumeMounts', 'image');
+    const container = without(first as Members, 'volumeMounts', 'image', 'healthCheck', 'environment');
     return { ...rest, secrets: {}, containers: images.map((image, at) => ({ ...container, name: `c${at}`, image: { ...image, kind: 'CVMFS' } })) } as unknown as Json;
   });
   fc.assert(fc.property(pods, FACADE, (document, facade) => expectRoundTrip(document, 'Pod', facade)), { numRuns: 100 });
