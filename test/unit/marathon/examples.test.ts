@@ -38,6 +38,17 @@ describe.each(FILES)('examples/marathon/%s', (name) => {
   });
 });
 
+describe('examples/placement', () => {
+  const dir = path.join(DIR, '../placement');
+
+  it.each(fs.readdirSync(dir).filter((name) => name.endsWith('.json')))('%s is what Marathon takes as it is', (name) => {
+    const text = fs.readFileSync(path.join(dir, name), 'utf8');
+    const { kind, value } = translate(text, name);
+    expect(value).toEqual(JSON.parse(text));
+    expect(marathonRefuses(value, kind === 'pod' ? 'Pod' : 'App')).toEqual([]);
+  });
+});
+
 it('shows all three kinds of names', () => {
   const names = FILES.flatMap((name) => images(translate(fs.readFileSync(path.join(DIR, name), 'utf8'), name).value));
   expect(names).toEqual(
