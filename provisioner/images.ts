@@ -23,6 +23,8 @@ export interface FoundImage {
 export interface Images {
   /** Canonical text of what is asked for, without any look at a repository. INVALID_ARGUMENT, UNIMPLEMENTED (APPC). */
   reference(image: Image): string;
+  /** Canonical texts of all images that it may stand for: a name of the facade has several. */
+  references(image: Image): readonly string[];
   /** Finds it in the newest revisions; a docker name in `onlyIn` alone when that is given. NOT_FOUND names every place that was looked at. */
   resolve(image: Image, signal: AbortSignal, onlyIn?: string): Promise<FoundImage>;
 }

@@ -40,7 +40,7 @@ export class Prune {
 
   async run(excluded: readonly Image[]): Promise<Pruned> {
     const { state, images, freeCache, logger, metrics } = this.world;
-    const kept = new Set(excluded.map((image) => images.reference(image)));
+    const kept = new Set(excluded.flatMap((image) => images.references(image)));
     return this.lock.write(async () => {
       this.#count++;
       const used = state.usedDigests();

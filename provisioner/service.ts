@@ -9,6 +9,7 @@ import type { Config } from '../src/config/config';
 import { directoryRules, prepareDirectory } from '../src/config/directories';
 import { createConfigCache } from '../src/image/config-cache';
 import { createConfigSource } from '../src/image/create-config-source';
+import { facadeHosts } from '../src/image/facade-name';
 import type { Logger } from '../src/log/logger';
 import type { Metrics } from '../src/metrics/metrics';
 import { Admin } from './admin';
@@ -119,6 +120,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     helpers.start();
     undo.unshift(() => helpers.close());
 
+    let hosts = facadeHosts(config.facade.listen);
     const world: World = {
       state,
       layout,
@@ -132,6 +134,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         sources: config.provisioner.imageConfigSources.map((source) => createConfigSource(source)),
         cache: createConfigCache(),
         remembered: new RememberedReads(),
+        hosts: () => hosts,
       }),
       freeCache: options.freeCache,
       limits,
@@ -196,6 +199,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     // Links are put in order before the word that all is ready, which an agent's start waits for.
     if (facade !== null) undo.unshift(() => facade.stop());
     await facade?.start();
+    // The port may be one that was free.
+    if (facade !== null) hosts = [...new Set([...hosts, ...facadeHosts({ ...config.facade.listen, port: Number(facade.address.split(':').pop()) })])];
     for (const server of servers) server.serving(true);
     logger.info('service is ready for calls', { listen: config.listen, http: http.address, ...(facade === null ? {} : { facade: facade.address }), containers: state.counts().containers });
     let stopped: Promise<void> | undefined;

@@ -7,6 +7,7 @@
  * touches no disk.
  */
 import { Failure } from '../../src/error';
+import { candidatesOf, firstCandidate } from '../../src/image/facade-name';
 import type { MountedRepository } from '../../src/repository/reader';
 import { abortable, throwIfAborted } from '../abort';
 import type { FoundImage, Images } from '../images';
@@ -17,7 +18,6 @@ import { errorAnswer } from './answer';
 import { manifestObject, MANIFEST_TYPE, sha256Digest } from './image-answer';
 import type { Links } from './links';
 import type { FacadeMetrics } from './metrics';
-import { candidatesOf } from './names';
 import { Slots } from './rate';
 import type { Asked } from './server';
 
@@ -91,22 +91,9 @@ export class Facade {
     }
   }
 
-  async #resolve(asked: Asked): Promise<FoundImage> {
+  #resolve(asked: Asked): Promise<FoundImage> {
     const { images, configured } = this.options;
-    const candidates = candidatesOf(asked, configured);
-    let absent: Failure | undefined;
-    for (const { image, onlyIn } of candidates) {
-      try {
-        return await abortable(images.resolve({ type: 'DOCKER', docker: { name: image } }, asked.soon, onlyIn), asked.signal);
-      } catch (err) {
-        const failure = Failure.from(err);
-        // A path that is no docker name is not one more thing that is wrong with it.
-        const other = failure.code === 'NOT_FOUND' || (failure.code === 'INVALID_ARGUMENT' && absent !== undefined);
-        if (!other) throw failure;
-        absent = absent === undefined || failure.code === 'INVALID_ARGUMENT' ? (absent ?? failure) : new Failure('NOT_FOUND', `${absent.what}; ${failure.what}`);
-      }
-    }
-    throw absent ?? new Failure('NOT_FOUND', 'the name says a repository and no image in it', { next: 'add the path of the image, or the tag latest for the root of the repository' });
+    return firstCandidate(candidatesOf(asked, configured), ({ image, onlyIn }) => abortable(images.resolve({ type: 'DOCKER', docker: { name: image } }, asked.soon, onlyIn), asked.signal));
   }
 
   #answerFor(link: { readonly digest: string; readonly config: Buffer }): Answer {

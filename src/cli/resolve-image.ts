@@ -26,18 +26,25 @@ export async function resolveImage(config: Config, text: string): Promise<Resolv
 }
 
 async function resolveMounted(config: Config, text: string): Promise<ResolvedJson> {
-  const [{ resolveImage: resolve }, { parseReference }, { createConfigSource }, { createConfigCache }, { pathToText }] = await Promise.all([
+  const [{ resolveImage: resolve }, { parseReference }, { createConfigSource }, { createConfigCache }, { pathToText }, facade] = await Promise.all([
     import('../image/resolve'),
     import('../image/reference'),
     import('../image/create-config-source'),
     import('../image/config-cache'),
     import('../image/path-text'),
+    import('../image/facade-name'),
   ]);
+  const name = facade.parseFacadeName(text, facade.facadeHosts(config.facade.listen));
+  const candidates = name === undefined ? [{ image: text }] : facade.candidatesOf(name, [...config.repositories.keys()]);
   const repositories = await MountedRepositories.find(config);
   try {
     const sources = config.provisioner.imageConfigSources.map((source) => createConfigSource(source));
     const signal = AbortSignal.timeout(config.provisioner.requestDeadlineMs);
-    const { reference, repository, path, snapshot, digest, manifest, configSource, warnings } = await resolve(parseReference(text), repositories, { sources, cache: createConfigCache(), signal });
+    const options = { sources, cache: createConfigCache(), signal };
+    const { reference, repository, path, snapshot, digest, manifest, configSource, warnings } = await facade.firstCandidate(candidates, async ({ image: one, onlyIn }) => {
+      const { configured, imageRepositories } = repositories;
+      return resolve(parseReference(one), { configured, imageRepositories: onlyIn === undefined ? imageRepositories : [onlyIn], open: (fqrn) => repositories.open(fqrn) }, options);
+    });
     const image = { reference, repository, path: pathToText(path), root_hash: snapshot.rootHash, revision: snapshot.revision, digest };
     return { image, docker_manifest: manifest, config_source: configSource, warnings };
   } finally {

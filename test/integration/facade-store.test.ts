@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import * as http from 'node:http';
 import * as path from 'node:path';
 import { parseConfig } from '../../src/config/config';
+import { libc, MNT_DETACH, MS_REMOUNT } from '../../src/native/libc';
 import { createMetrics } from '../../src/metrics/metrics';
 import type { Metrics } from '../../src/metrics/metrics';
 import { agentPrune, writeConfig, writeLayers, writeStoredImages } from '../support/agent-files';
@@ -244,6 +245,21 @@ describeAsRoot('the links of the facade (needs root)', () => {
     expect(late[0]!.body).toContain('the image was not ready within');
     arrived();
     expect(await image(facade, 'b')).not.toBe(layer);
+  });
+
+  it('are not made on a full disk, with nothing left behind, and are when there is room', async () => {
+    fs.mkdirSync(store);
+    // Three inodes: the root, `layers`, and one for the temporary link, none for its directory.
+    libc().mount('tmpfs', store, 'tmpfs', 0, 'nr_inodes=3,mode=755');
+    const facade = await start();
+    const refused = await get(facade, `/v2/${FQRN}/images/a/manifests/latest`);
+    expect([refused.status, refused.body]).toEqual([507, expect.stringContaining('ENOSPC')]);
+    expect(fs.readdirSync(store)).toEqual(['layers']);
+    libc().mount('tmpfs', store, 'tmpfs', MS_REMOUNT, 'nr_inodes=100,mode=755');
+    const layer = await image(facade);
+    expect(target(layer)).toBe(tree('a'));
+    await stop();
+    libc().umount2(store, MNT_DETACH);
   });
 
   it('go with PruneImages unless a container uses them, the caller keeps them, or it is not known', async () => {

@@ -67,6 +67,17 @@ describeWithMounts('the facade', () => {
     }
   });
 
+  it('means by a name what resolve and Provision mean by it', async () => {
+    const { layers } = await scene.image(`${FQRN}/images/tagged`, '1');
+    for (const name of [`${scene.facade}/${FQRN}/images/tagged:1`, `cvmfs://${FQRN}/images/tagged:1`]) {
+      const { image } = await scene.json<{ image: { reference: string; digest: string } }>('resolve', name);
+      expect(image).toMatchObject({ reference: `cvmfs://${FQRN}/images/tagged:1`, digest: layers[0]!.digest });
+    }
+    const made = await scene.json<{ image: { path: string } }>('provision', `${scene.facade}/app:1`, '--container', 'c');
+    expect(made.image.path).toBe('/images/a');
+    await scene.json('destroy', 'c');
+  });
+
   it('answers in the exact form that an agent understands', async () => {
     const { status, headers, body, head } = await scene.manifest(`${FQRN}/images/a`);
     expect(head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);

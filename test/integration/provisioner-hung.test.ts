@@ -48,7 +48,7 @@ describeAsRoot('a hung file system (needs root and /dev/fuse)', () => {
     // Nobody ever reads a request from this descriptor.
     libc().mount('hung', mountpoint, 'fuse', MS_NOSUID | MS_NODEV, `fd=${device},rootmode=40000,user_id=0,group_id=0`);
     hung = new HungRepository(HUNG, mountpoint);
-    const images = { reference: (image: Image) => found(image).reference, resolve: (image: Image) => Promise.resolve(found(image)) };
+    const images = { reference: (image: Image) => found(image).reference, references: (image: Image) => [found(image).reference], resolve: (image: Image) => Promise.resolve(found(image)) };
     running = await startOn(host, { mounts: new FixedMounts([new DirectoryRepository(FQRN, host.mountpoint), hung]), world: { images }, limits: { mountTimeoutMs: 3000, holdTimeoutMs: 500 } });
   });
 

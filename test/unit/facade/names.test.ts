@@ -1,4 +1,6 @@
-import { candidatesOf, isDigest, parseRegistryPath } from '../../../provisioner/facade/names';
+import { parseRegistryPath } from '../../../provisioner/facade/names';
+import { candidatesOf, facadeHosts, firstCandidate, isDigest, parseFacadeName } from '../../../src/image/facade-name';
+import { Failure } from '../../../src/error';
 
 const CONFIGURED = ['images.example.org', 'b.example.org'];
 const of = (path: string): string[] => {
@@ -55,5 +57,42 @@ describe('the images that a name may stand for', () => {
 
   it.each(['/v2/images.example.org/../etc/manifests/1', '/v2/images.example.org/a/%2e%2e/b/manifests/1', '/v2/images.example.org/a%00b/manifests/1'])('are none when the path leads out: %s', (path) => {
     expect(() => of(path)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
+  });
+});
+
+describe('a name as an app has it', () => {
+  const hosts = facadeHosts({ host: '127.0.0.1', port: 61080 });
+  const parse = (text: string): [string, string] | undefined => {
+    const name = parseFacadeName(text, hosts);
+    return name === undefined ? undefined : [name.name.toString('latin1'), name.reference];
+  };
+
+  it('is cut as an agent cuts it', () => {
+    const digest = `sha256:${'a'.repeat(64)}`;
+    expect(parse('127.0.0.1:61080/images.example.org/a/b:1')).toEqual(['images.example.org/a/b', '1']);
+    expect(parse('localhost:61080/images.example.org/a%20b')).toEqual(['images.example.org/a b', 'latest']);
+    expect(parse(`127.0.0.1:61080/debian@${digest}`)).toEqual(['debian', digest]);
+    expect(parse('127.0.0.1:61080/images.example.org/a:1/b')).toEqual(['images.example.org/a:1/b', 'latest']);
+  });
+
+  it.each(['debian:12', '127.0.0.1:5000/debian:12', 'cvmfs://images.example.org/a'])('is nobody else’s: %s', (text) => {
+    expect(parse(text)).toBeUndefined();
+  });
+
+  it('is the first of its images that is there; a failure that may be cured ends the search', async () => {
+    const candidates = candidatesOf(parseFacadeName('127.0.0.1:61080/images.example.org/a', hosts)!, CONFIGURED);
+    const asked: string[] = [];
+    const resolve = (answers: Readonly<Record<string, Failure | string>>) => async ({ image }: { image: string }): Promise<string> => {
+      asked.push(image);
+      const answer = answers[image] ?? new Failure('NOT_FOUND', `no ${image}`);
+      if (answer instanceof Failure) throw answer;
+      return answer;
+    };
+    expect(await firstCandidate(candidates, resolve({ 'cvmfs://images.example.org/a': 'found' }))).toBe('found');
+    expect(asked).toEqual(['cvmfs://images.example.org/a:latest', 'cvmfs://images.example.org/a']);
+    await expect(firstCandidate(candidates, resolve({}))).rejects.toMatchObject({ code: 'NOT_FOUND', what: 'no cvmfs://images.example.org/a:latest; no cvmfs://images.example.org/a; no a:latest' });
+    await expect(firstCandidate(candidates, resolve({ 'a:latest': new Failure('INVALID_ARGUMENT', 'no docker name') }))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(firstCandidate(candidates, resolve({ 'cvmfs://images.example.org/a:latest': new Failure('NETWORK', 'away') }))).rejects.toMatchObject({ code: 'NETWORK' });
+    await expect(firstCandidate([], resolve({}))).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 });
