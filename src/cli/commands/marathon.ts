@@ -85,7 +85,17 @@ function credentialsOf({ user, passwordFile, tokenFile, bearer }: DeployOptions)
   return { kind: 'none' };
 }
 
-function failuresMax(text: string | undefined): number {
+function timeoutOf(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_TIMEOUT_MS;
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    const { what, next } = Failure.from(error);
+    throw new Failure('INVALID_ARGUMENT', `--timeout ${what}`, next === undefined ? {} : { next });
+  }
+}
+
+function failuresOf(text: string | undefined): number {
   if (text === undefined) return DEFAULT_FAILURES;
   if (!/^[1-9][0-9]{0,5}$/.test(text)) throw new Failure('INVALID_ARGUMENT', `--max-failures ${text}: not a number from 1`);
   return Number(text);
@@ -99,7 +109,8 @@ export async function deploy([file]: readonly unknown[], given: Record<string, u
   const { kind, value } = translated(readFile(name, JSON_CHARACTERS_MAX), name, checkFacade(options.facade ?? DEFAULT_FACADE));
   const ca = options.caFile === undefined ? {} : { ca: readFile(options.caFile, JSON_CHARACTERS_MAX) };
   const client = new MarathonClient({ url: options.url, credentials: credentialsOf(options), sleep, ...ca });
-  const timeoutMs = options.timeout === undefined ? DEFAULT_TIMEOUT_MS : parseDuration(options.timeout);
+  const timeoutMs = timeoutOf(options.timeout);
+  const failuresMax = failuresOf(options.maxFailures);
   const bar = progress(process.stderr, json);
   try {
     const deployed = await send(client, {
@@ -108,7 +119,7 @@ export async function deploy([file]: readonly unknown[], given: Record<string, u
       force: options.force === true,
       wait: options.wait,
       timeoutMs,
-      failuresMax: failuresMax(options.maxFailures),
+      failuresMax,
       now: () => performance.now(),
       sleep,
       show: (text, fraction) => bar.update(() => text, fraction),

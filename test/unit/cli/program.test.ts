@@ -1,7 +1,10 @@
 /** What the command line makes of its words, before any command runs. */
+import * as path from 'node:path';
 import { buildProgram } from '../../../src/cli/program';
 import { COMMANDS } from '../../../src/cli/commands';
 import { Failure } from '../../../src/error';
+
+const EXAMPLE = path.resolve(__dirname, '../../../examples/marathon/web.json');
 
 /** Runs words that must fail before a command is loaded. */
 async function refusal(...words: string[]): Promise<Failure> {
@@ -77,6 +80,14 @@ describe('arguments that a command refuses by itself', () => {
     [['repo', 'check', 'a.example.org', '--storage', '/nowhere', '--public-key', '/nowhere/key'], '--public-key: "/nowhere/key" is not a file that exists'],
     [['cache', 'usage', '--cache-dir', 'here'], '--cache-dir'],
     [['status', '--run-dir', 'here'], '--run-dir'],
+    [['marathon', 'translate', EXAMPLE, '--facade', 'example.org:61080'], 'is not where an agent reaches its facade'],
+    [['marathon', 'validate', EXAMPLE, '--facade', '127.0.0.1:70000'], 'is not where an agent reaches its facade'],
+    [['marathon', 'deploy', EXAMPLE, '--url', 'http://me:secret@marathon'], 'the URL of Marathon has credentials in it'],
+    [['marathon', 'deploy', EXAMPLE, '--url', 'ftp://marathon'], 'is not the URL of a Marathon'],
+    [['marathon', 'deploy', EXAMPLE, '--url', 'http://marathon', '--user', 'me'], '--user and --password-file belong together'],
+    [['marathon', 'deploy', EXAMPLE, '--url', 'http://marathon', '--user', 'me', '--token-file', 'x'], '--token-file and --user exclude each other'],
+    [['marathon', 'deploy', EXAMPLE, '--url', 'http://marathon', '--timeout', '5'], '--timeout'],
+    [['marathon', 'deploy', EXAMPLE, '--url', 'http://marathon', '--max-failures', '0'], '--max-failures 0: not a number from 1'],
   ];
   it.each(cases)('%j', async (words, what) => {
     const failure = await refusal(...words);
