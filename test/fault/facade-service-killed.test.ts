@@ -1,13 +1,16 @@
 /** The service is killed while an agent launches, destroys and prunes: what the agent can do alone it does, the rest heals. */
 import { AgentScene } from '../support/agent-scene';
 import { describeWithMounts } from '../support/test-host';
+import { until } from '../support/shell';
+import { isAlive } from './processes';
 import { seeded } from './random';
 
 jest.setTimeout(400_000);
 
 const SEED = 11;
-const ROUNDS = 6;
+const ROUNDS = 4;
 const KILL_WITHIN_MS = 120;
+const BETWEEN_KILLS_MS = 100;
 
 describeWithMounts('a service that is killed under an agent', () => {
   let scene: AgentScene;
@@ -80,5 +83,42 @@ describeWithMounts('a service that is killed under an agent', () => {
       for (const image of images) expect(await agent.run(launch(`round-${round}-${image}-after`, image, true))).toMatchObject({ status: 0, stdout: `${image}\n` });
     }
     expect(scene.links()).toHaveLength(3);
+  });
+
+  it('and file system servers and keepers too, one at a time: no launch fails', async () => {
+    const { agent } = scene;
+    await agent.prune();
+    const images = ['a', 'b', 'c'];
+    let launching = true;
+    const kills = (async () => {
+      let count = 0;
+      for (; launching; count++) {
+        // One at a time: that of the last process that holds a mount is the mount's own death.
+        await until('keeper, server and spare are there', () => scene.processes.holders().length >= 3 && scene.processes.serving() !== null && scene.processes.keeper() !== null, 60_000);
+        process.kill((count % 3 === 2 ? scene.processes.keeper() : scene.processes.serving())!, 'SIGKILL');
+        await new Promise((resolve) => setTimeout(resolve, BETWEEN_KILLS_MS));
+      }
+      return count;
+    })();
+    const ran: string[] = [];
+    for (let round = 0; round < ROUNDS; round++) ran.push(...(await Promise.all(images.map(async (image) => (await agent.run({ ...launch(`served-${round}-${image}`, image, round % 2 === 1), command: { value: 'ls /bin; cat /bin/cat > /dev/null && cat /etc/image' } })).stdout))));
+    launching = false;
+    expect(await kills).toBeGreaterThan(1);
+    expect(ran).toEqual(ran.map((_, n) => `cat\nls\nsh\nsleep\n${images[n % images.length]}\n`));
+    nothingLeft();
+  });
+
+  it('and all of them at once: what ran is destroyed cleanly, and the next service makes the links right', async () => {
+    const { agent } = scene;
+    await agent.launch({ ...launch('victim', 'a', true), command: { value: 'sleep 60' } });
+    await until('a keeper is there', () => scene.processes.keeper() !== null);
+    const pids = new Set([scene.service!.child.pid!, scene.processes.keeper()!, ...scene.processes.holders()]);
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    await until('all are dead', () => ![...pids].some(isAlive));
+    await agent.destroy('victim');
+    await scene.startService();
+    for (const image of ['a', 'b', 'c']) expect(await agent.run({ ...launch(`healed-${image}`, image, true), command: { value: 'ls /bin; cat /etc/image' } })).toMatchObject({ status: 0, stdout: `cat\nls\nsh\nsleep\n${image}\n` });
+    expect((await scene.requests())['manifest']).toBe(0);
+    nothingLeft();
   });
 });
