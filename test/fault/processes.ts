@@ -66,6 +66,13 @@ export class OurProcesses {
     return dir === undefined ? null : lockHolder(path.join(dir, 'index'));
   }
 
+  /** Keeper, servers and spares, those too that have just been started and are about to be given the descriptors. */
+  all(): number[] {
+    const keeper = this.keeper();
+    const started = keeper === null ? [] : read(`/proc/${keeper}/task/${keeper}/children`).split(' ').filter(Boolean).map(Number);
+    return [...new Set([...(keeper === null ? [] : [keeper]), ...started, ...this.holders()])];
+  }
+
   /** Every process that has a descriptor of /dev/fuse and something of this run_dir open. */
   holders(): number[] {
     return fs

@@ -105,8 +105,8 @@ export class ServiceScene {
 
   /** SIGKILL to the service and to every process that holds a mount, at one instant. */
   async killEverything(): Promise<void> {
-    const pids = [this.service!.child.pid!, this.processes.keeper()!, ...this.processes.holders()];
-    for (const pid of new Set(pids)) process.kill(pid, 'SIGKILL');
+    const pids = [this.service!.child.pid!, ...this.processes.all()];
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
     await until('all are dead', () => !pids.some(isAlive));
     this.service = null;
   }

@@ -125,8 +125,8 @@ ${facade}`,
 
   /** What a power failure leaves: files, no mount and no process, and another number of the boot at the next start. */
   async powerOff(): Promise<void> {
-    const pids = [this.service?.child.pid, this.processes.keeper(), ...this.processes.holders()].filter((pid): pid is number => typeof pid === 'number');
-    for (const pid of new Set(pids)) process.kill(pid, 'SIGKILL');
+    const pids = [this.service?.child.pid, ...this.processes.all()].filter((pid): pid is number => typeof pid === 'number');
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
     await this.agent.powerOff();
     await until('all are dead', () => !pids.some(isAlive));
     this.service = null;
