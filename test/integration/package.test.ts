@@ -1,13 +1,14 @@
-/** The Debian package in a minimal Debian without systemd: what runs is neither unmounted nor noticed to be replaced. */
+/** The Debian package in a minimal Debian, without systemd and with it: what runs is neither unmounted nor noticed to be replaced. */
 import { execFileSync } from 'node:child_process';
 import * as crypto from 'node:crypto';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { VERSION } from '../../src/version';
-import { DebianRoot, whyNoDebianRoot } from '../support/debian-root';
+import { debianArchive, DebianRoot, whyNoDebianRoot, whyNoSystemd } from '../support/debian-root';
 import { MadeRepository } from '../support/made-repository';
 import { OtherVersion } from '../support/other-version';
+import { until } from '../support/shell';
 import { canMount } from '../support/test-host';
 import type { Ran } from '../support/test-host';
 
@@ -43,9 +44,11 @@ interface Plan {
   readonly up_to_date: boolean;
   readonly keeper: { readonly pid: number; readonly version: string } | null;
   readonly spare: { readonly version: string | null } | null;
+  readonly service: { readonly version: string } | null;
   readonly mounts: ReadonlyArray<{ readonly mountpoint: string; readonly version: string | null }>;
 }
 
+const noSystemd = whyNoSystemd();
 const missing = canMount() ? whyNoDebianRoot() : 'root, /dev/fuse and a build: make build';
 const describeWithDebian = missing === undefined ? describe : describe.skip;
 
@@ -58,6 +61,11 @@ describeWithDebian(`the Debian package${missing === undefined ? '' : ` (needs ${
   let debian: DebianRoot;
 
   const build = (...args: string[]): string => execFileSync(process.execPath, [BUILD, '--fast', ...args], { encoding: 'utf8', timeout: 60_000 }).trim();
+
+  beforeAll(() => {
+    debianArchive(false);
+    if (noSystemd === undefined) debianArchive(true);
+  }, 400_000);
 
   beforeAll(async () => {
     out = fs.mkdtempSync(path.join(os.tmpdir(), 'mesos-cvmfs-packages-'));
@@ -76,15 +84,15 @@ describeWithDebian(`the Debian package${missing === undefined ? '' : ` (needs ${
     await repository.publish();
   });
 
-  const makeDebian = async (): Promise<void> => {
-    debian = await DebianRoot.create();
+  const makeDebian = async (systemd: boolean): Promise<void> => {
+    debian = await DebianRoot.create({ systemd });
     fs.mkdirSync(path.join(debian.root, path.dirname(KEY)), { recursive: true });
     fs.copyFileSync(repository.mountSource.publicKey, path.join(debian.root, KEY));
     for (const file of [oldPackage, newPackage]) fs.copyFileSync(file, path.join(debian.root, path.basename(file)));
   };
 
+  afterEach(() => (debian as DebianRoot | undefined)?.end());
   afterAll(async () => {
-    await (debian as DebianRoot | undefined)?.end();
     await repository.end();
     older.end();
     fs.rmSync(out, { recursive: true, force: true });
@@ -107,6 +115,20 @@ describeWithDebian(`the Debian package${missing === undefined ? '' : ` (needs ${
   const plan = async (): Promise<Plan> => JSON.parse((await ok(debian.run('mesos-cvmfs', ['upgrade', '--check', '--json']))).stdout) as Plan;
   const mounted = async (): Promise<string[]> => (await debian.run('cat', ['/proc/self/mountinfo'])).stdout.split('\n').filter((line) => line.includes('fuse.mesos-cvmfs'));
 
+  /** Has all of a mount read, again and again, while something is done; no read may fail. */
+  async function underReader(mountpoint: string, act: () => Promise<void>): Promise<void> {
+    const stop = path.join(debian.dir, 'stop');
+    const reading = debian.outside('python3', ['-c', READER, path.join(inside(mountpoint), 'tree'), stop, path.join(out, 'sums')], { timeoutMs: 200_000 });
+    try {
+      await act();
+    } finally {
+      fs.writeFileSync(stop, '');
+      const { code, stdout, stderr } = await reading;
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(Number(stdout)).toBeGreaterThan(10);
+    }
+  }
+
   it('is the same to the last byte when it is made twice', () => {
     const again = build('--out', path.join(out, 'again'));
     expect(path.basename(again)).toBe(path.basename(newPackage));
@@ -114,7 +136,7 @@ describeWithDebian(`the Debian package${missing === undefined ? '' : ` (needs ${
   });
 
   it('is installed, replaced by a newer version and removed under a mount that is read all the time', async () => {
-    await makeDebian();
+    await makeDebian(false);
     // Without Node.js it is installed all the same, and says what to do.
     const first = await ok(install(oldPackage));
     expect(first.stderr).toMatch(/there is no Node\.js at .*NODE=.*\/etc\/default\/mesos-cvmfs/);
@@ -129,9 +151,7 @@ describeWithDebian(`the Debian package${missing === undefined ? '' : ` (needs ${
     const before = await mounted();
     expect(before).toHaveLength(1);
 
-    const stop = path.join(debian.dir, 'stop');
-    const reading = debian.outside('python3', ['-c', READER, inside('mnt/repository/tree'), stop, path.join(out, 'sums')], { timeoutMs: 200_000 });
-    try {
+    await underReader('mnt/repository', async () => {
       expect(await plan()).toMatchObject({ version: OLD, up_to_date: true, keeper: { version: OLD }, mounts: [{ version: OLD }] });
 
       await ok(install(newPackage));
@@ -156,12 +176,7 @@ describeWithDebian(`the Debian package${missing === undefined ? '' : ` (needs ${
       fs.writeFileSync(inside('etc/default/mesos-cvmfs'), `NODE=${NODE}\n`);
       await ok(dpkg('--force-confold', '--install', `/${path.basename(newPackage)}`));
       expect(await plan()).toMatchObject({ up_to_date: true, mounts: [{ mountpoint: '/mnt/repository', version: VERSION }] });
-    } finally {
-      fs.writeFileSync(stop, '');
-      const { code, stdout, stderr } = await reading;
-      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(Number(stdout)).toBeGreaterThan(10);
-    }
+    });
 
     await ok(debian.run('mesos-cvmfs', ['umount', '/mnt/repository']));
     expect((await ok(dpkg('--purge', 'mesos-cvmfs'))).stderr).not.toContain('still mounted');
@@ -169,5 +184,44 @@ describeWithDebian(`the Debian package${missing === undefined ? '' : ` (needs ${
       expect([name, fs.existsSync(inside(name))]).toEqual([name, false]);
     }
     expect((await debian.run('dpkg-query', ['--show', 'mesos-cvmfs'])).code).toBe(1);
+  });
+
+  (noSystemd === undefined ? it : it.skip)(`has systemd hold the mounts, over an upgrade and after a removal${noSystemd === undefined ? '' : ` (needs ${noSystemd})`}`, async () => {
+    await makeDebian(true);
+    bringNode();
+    fs.writeFileSync(inside('etc/default/mesos-cvmfs'), `NODE=${NODE}\n`);
+    fs.mkdirSync(inside('etc/mesos-cvmfs'));
+    fs.writeFileSync(inside('etc/mesos-cvmfs/config.toml'), `http = "127.0.0.1:0"\n[repositories."${FQRN}"]\nservers = ${JSON.stringify(repository.mountSource.servers)}\npublic_keys = ["${KEY}"]\n`);
+    const keeper = async (): Promise<Record<string, string>> =>
+      Object.fromEntries((await ok(debian.run('systemctl', ['show', 'mesos-cvmfs-keeper', '-p', 'MainPID,ActiveState,KillMode,Restart,NFileDescriptorStore']))).stdout.trim().split('\n').map((line) => line.split('=')));
+
+    await ok(dpkg('--force-confold', '--install', `/${path.basename(oldPackage)}`));
+    await until('serve has mounted the repository', async () => (await mounted()).length === 1, 60_000);
+    const before = await mounted();
+    await underReader(`cvmfs/${FQRN}`, async () => {
+      const upgraded = await ok(dpkg('--force-confold', '--install', `/${path.basename(newPackage)}`));
+      expect(upgraded.stderr).not.toContain('mesos-cvmfs:');
+      expect(await plan()).toMatchObject({ version: VERSION, up_to_date: true, keeper: { version: VERSION }, service: { version: VERSION }, mounts: [{ version: VERSION }] });
+      expect(await keeper()).toMatchObject({ ActiveState: 'active', KillMode: 'process', Restart: 'always', NFileDescriptorStore: '1' });
+
+      await ok(dpkg('--remove', 'mesos-cvmfs'));
+      await ok(debian.run('systemctl', ['daemon-reload']));
+      const left = await keeper();
+      expect(left).toMatchObject({ ActiveState: 'active', KillMode: 'process', Restart: 'no', NFileDescriptorStore: '1' });
+      // With the settings gone, systemd would end the servers with it.
+      await ok(debian.run('sh', ['-c', `kill -9 ${left['MainPID']!}`]));
+      await until('systemd knows that the keeper is dead', async () => (await keeper())['ActiveState'] === 'failed', 30_000);
+
+      await ok(dpkg('--force-confold', '--install', `/${path.basename(newPackage)}`));
+      await until('the service is there again', async () => (await plan()).service !== null, 60_000);
+      expect(await keeper()).toMatchObject({ ActiveState: 'active', Restart: 'always', NFileDescriptorStore: '1' });
+      expect(await mounted()).toEqual(before);
+    });
+
+    await ok(debian.run('systemctl', ['stop', 'mesos-cvmfs']));
+    await ok(debian.run('mesos-cvmfs', ['umount', `/cvmfs/${FQRN}`]));
+    await ok(dpkg('--purge', 'mesos-cvmfs'));
+    for (const name of ['var/lib/mesos-cvmfs', 'var/cache/mesos-cvmfs', 'cvmfs']) expect([name, fs.existsSync(inside(name))]).toEqual([name, false]);
+    expect((await debian.run('systemctl', ['list-units', '--all', '--no-legend', 'mesos-cvmfs*'])).stdout).toBe('');
   });
 });

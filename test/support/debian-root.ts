@@ -4,15 +4,17 @@
  */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { readMountinfo } from '../../src/native/mountinfo';
 import { until } from './shell';
 import type { Ran } from './test-host';
 
 const CACHE = path.resolve(__dirname, '../../node_modules/.cache/mesos-cvmfs-test');
 /** The first process of the namespace: it gathers whoever is left to it, and does nothing else. */
-const FIRST = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprint('up', flush=True)\nwhile True: signal.pause()";
+const FIRST = 'import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True: signal.pause()';
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'fuse'];
 
 const has = (command: string): boolean => {
@@ -30,14 +32,26 @@ export function whyNoDebianRoot(): string | undefined {
   return ['mmdebstrap', 'dpkg-deb', 'unshare', 'nsenter', 'strip'].find((command) => !has(command));
 }
 
-/** An archive of a minimal Debian of the host's own release, so that what is compiled here runs there. */
-function archive(): string {
+/** Where control groups of version 2 are, and this process' own below it; undefined where there are none. */
+function controlGroup(): string | undefined {
+  const mounted = readMountinfo().find(({ type }) => type === 'cgroup2')?.mountpoint.toString();
+  const own = /^0::(.*)$/m.exec(fs.readFileSync('/proc/self/cgroup', 'utf8'))?.[1];
+  return mounted === undefined || own === undefined ? undefined : path.join(mounted, own);
+}
+
+/** What is missing to have systemd run in one. */
+export function whyNoSystemd(): string | undefined {
+  return whyNoDebianRoot() ?? (controlGroup() === undefined ? 'control groups of version 2' : undefined);
+}
+
+/** An archive of a minimal Debian of the host's own release, so that what is compiled here runs there. Made when it is absent. */
+export function debianArchive(systemd: boolean): string {
   const suite = /^VERSION_CODENAME=(.*)$/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'bookworm';
-  const file = path.join(CACHE, `${suite}.tar`);
+  const file = path.join(CACHE, `${suite}${systemd ? '-systemd' : ''}.tar`);
   if (!fs.existsSync(file)) {
     fs.mkdirSync(CACHE, { recursive: true });
     const unfinished = `${file}.${process.pid}.tar`;
-    execFileSync('mmdebstrap', ['--quiet', '--variant=minbase', '--include=passwd', suite, unfinished], { timeout: 170_000, stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync('mmdebstrap', ['--quiet', '--variant=minbase', `--include=passwd${systemd ? ',systemd' : ''}`, suite, unfinished], { timeout: 170_000, stdio: ['ignore', 'ignore', 'inherit'] });
     fs.renameSync(unfinished, file);
   }
   return file;
@@ -49,11 +63,14 @@ export class DebianRoot {
   #holder: ChildProcess | undefined;
   /** Of the namespaces' first process. */
   #pid = 0;
+  /** Of systemd, below this process' own. */
+  #controlGroup: string | undefined;
 
-  static async create(): Promise<DebianRoot> {
+  /** `systemd`: it is the first process, and manages what is in there. */
+  static async create(options: { readonly systemd?: boolean } = {}): Promise<DebianRoot> {
     const debian = new DebianRoot();
     try {
-      await debian.#start();
+      await debian.#start(options.systemd === true);
     } catch (error) {
       await debian.end();
       throw error;
@@ -61,28 +78,41 @@ export class DebianRoot {
     return debian;
   }
 
-  async #start(): Promise<void> {
+  async #start(systemd: boolean): Promise<void> {
     fs.chmodSync(this.dir, 0o755);
     fs.mkdirSync(this.root);
-    execFileSync('tar', ['-xf', archive(), '-C', this.root, '--exclude=./dev/*'], { timeout: 60_000 });
-    this.#holder = spawn('unshare', ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', 'python3', '-c', FIRST], { stdio: ['ignore', 'pipe', 'ignore'] });
-    const holder = this.#holder.pid!;
-    await new Promise((resolve) => this.#holder!.stdout!.once('data', resolve));
-    await until('the namespaces are there', () => {
-      this.#pid = Number(fs.readFileSync(`/proc/${holder}/task/${holder}/children`, 'utf8').trim());
-      return this.#pid > 0;
-    });
+    execFileSync('tar', ['-xf', debianArchive(systemd), '-C', this.root, '--exclude=./dev/*'], { timeout: 60_000 });
     const mounts = [
       `mount --bind ${this.root} ${this.root}`,
       `mount -t proc proc ${this.root}/proc`,
-      `mount --rbind /sys ${this.root}/sys`,
+      // What systemd would set there is the whole machine's.
+      `mount --bind ${this.root}/proc/sys ${this.root}/proc/sys`,
+      `mount -o remount,ro,bind ${this.root}/proc/sys`,
+      `mount -t sysfs -o ro sysfs ${this.root}/sys`,
       `mount -t tmpfs -o mode=755 tmpfs ${this.root}/dev`,
       ...DEVICES.map((device) => `touch ${this.root}/dev/${device} && mount --bind /dev/${device} ${this.root}/dev/${device}`),
       `ln -s /proc/self/fd ${this.root}/dev/fd`,
+      `mkdir ${this.root}/dev/shm ${this.root}/dev/pts`,
       `mount -t tmpfs -o mode=755 tmpfs ${this.root}/run`,
+      ...(systemd ? [`mount -t cgroup2 cgroup2 ${this.root}/sys/fs/cgroup`, `mount --make-rshared ${this.root}`] : []),
     ];
-    const made = await this.outside('sh', ['-ec', mounts.join('\n')]);
-    if (made.code !== 0) throw new Error(`the Debian was not put together: ${made.stderr}`);
+    const first = systemd ? `env -i container=other PATH=/usr/sbin:/usr/bin chroot ${this.root} /lib/systemd/systemd --system --show-status=no` : `python3 -c '${FIRST}'`;
+    const boot = path.join(this.dir, 'boot');
+    fs.writeFileSync(boot, ['exec 2>&1', ...mounts, 'echo up', `exec ${first}`].join('\n'));
+    const enter = systemd ? `echo $$ > ${this.#makeControlGroup()}/cgroup.procs;` : '';
+    this.#holder = spawn('sh', ['-ec', `${enter} exec unshare --mount --propagation private --pid --uts --ipc ${systemd ? '--cgroup' : ''} --fork --kill-child sh -e ${boot}`], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const holder = this.#holder.pid!;
+    const said = String((await Promise.race([once(this.#holder.stdout!, 'data'), once(this.#holder, 'exit')]))[0]);
+    if (said !== 'up\n') throw new Error(`the Debian was not put together: ${said}`);
+    this.#holder.stdout!.resume();
+    this.#pid = Number(fs.readFileSync(`/proc/${holder}/task/${holder}/children`, 'utf8').trim());
+    if (systemd) await until('systemd is up', async () => /^(running|degraded)/.test((await this.run('systemctl', ['is-system-running'])).stdout), 60_000);
+  }
+
+  #makeControlGroup(): string {
+    this.#controlGroup = path.join(controlGroup()!, path.basename(this.dir));
+    fs.mkdirSync(this.#controlGroup);
+    return this.#controlGroup;
   }
 
   /** Runs a command in the Debian, as its root. */
@@ -108,6 +138,7 @@ export class DebianRoot {
       else holder.kill('SIGKILL');
       await ended;
     }
+    if (this.#controlGroup !== undefined) execFileSync('find', [this.#controlGroup, '-depth', '-type', 'd', '-delete'], { stdio: 'ignore' });
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
 }
