@@ -174,6 +174,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       warnings: () => [...own, ...completion.warnings(), ...(facade?.warnings() ?? []), ...(options.warnings?.() ?? [])],
     };
     const admin = new Admin(world, () => provisioner.payReleases());
+    // Without the isolator's side nobody would ever tell that they have ended.
+    if (!config.isolator.enabled) state.isolated.remove(state.isolated.all().map(({ container }) => container));
     const extensions = (options.extensions ?? []).map((make) => make({ world, contracts, calls, payReleases: () => provisioner.payReleases() }));
     undo.unshift(() => extensions.forEach((extension) => extension.stop()));
     const listening = { contracts, maxRequestBytes: config.limits.maxRequestBytes };

@@ -24,6 +24,7 @@ export function isolatorExtension({ config, metrics, step, lookMs, watchMs }: Is
     metrics.gauge('isolated_containers', { help: 'Containers that the agent’s isolator module told of and that have not ended', read: () => world.state.isolated.count() });
     const fetched = new FetchedBytes(world.mounts, world.nowMs);
     const isolation = new Isolation(world, { allowedRepositories: config.allowedRepositories, fetched, payReleases, step: step ?? ((): void => undefined) });
+    isolation.forgetEarlierBoots();
     const dead = new DeadContainers(world, lookMs, watchMs);
     dead.start();
     const name = 'mesos.cvmfs.v1.Isolator';

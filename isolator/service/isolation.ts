@@ -64,6 +64,12 @@ export class Isolation {
     private readonly options: IsolationOptions,
   ) {}
 
+  /** At the start: no container outlives its host's boot, and an agent that has gone for good would never say so. */
+  forgetEarlierBoots(): void {
+    const { state, bootId } = this.world;
+    this.#forget(state.isolated.all().filter((row) => row.bootId !== bootId).map(({ container }) => container));
+  }
+
   /** Undefined: nothing to do. Failures are for the framework's user. */
   prepare(id: ContainerId, config: ContainerConfig, run: IsolatorRun, signal: AbortSignal): Promise<ContainerLaunchInfo | undefined> {
     const key = containerKey(id);

@@ -137,8 +137,9 @@ export class Upkeep {
     return gone.length;
   }
 
+  /** What the agent's files say, and what its isolator module told. */
   #used(): Set<string> {
-    return new Set(this.#uses.uses.map(({ digest }) => digest));
+    return new Set([...this.#uses.uses.map(({ digest }) => digest), ...this.world.state.facadeLinks.usedByIsolated()]);
   }
 
   async #looks(): Promise<void> {

@@ -71,6 +71,11 @@ export class FacadeLinks {
     });
   }
 
+  /** Digests of links on whose directories containers live that the agent's isolator module told of. */
+  usedByIsolated(): string[] {
+    return this.sql('SELECT DISTINCT l.digest FROM facade_link l JOIN isolated_use u ON u.view = l.view AND u.repository = l.repository AND u.path_in_view = l.path_in_view').pluck().all() as string[];
+  }
+
   count(): number {
     return Number(this.sql('SELECT count(*) FROM facade_link').pluck().get());
   }

@@ -8,9 +8,9 @@ import { MNT_DETACH, libc } from '../../src/native/libc';
 import { makeAgentRootfs } from '../support/isolator/agent-directories';
 import type { RunningIsolator } from '../support/isolator/scene';
 import { containerConfig, id, isolatorClient, isolatorConfig, run, startIsolatorOn } from '../support/isolator/scene';
-import { viewOf } from '../support/provisioner/directory-repository';
+import { unmountAllBelow, viewOf } from '../support/provisioner/directory-repository';
 import type { Host } from '../support/provisioner/service';
-import { CALL, FQRN, cvmfsImage, makeHost } from '../support/provisioner/service';
+import { CALL, FQRN, cvmfsImage, makeHost, startOn } from '../support/provisioner/service';
 import { typescriptExecArgv } from '../support/typescript-process';
 
 const VIEW = viewOf('/images/a');
@@ -145,6 +145,28 @@ describe('the isolator service', () => {
     rootfsOf('old');
     await recover([['old']]);
     expect(holders()).toHaveLength(1);
+  });
+
+  it('forgets everything when the host was rebooted, or the isolator is switched off', async () => {
+    for (const change of ['reboot', 'off']) {
+      await start();
+      await prepare(['c'], containerConfig({ rootfs: rootfsOf('c') }));
+      if (change === 'reboot') running!.service.provisioner.world.state.isolated.keep('c', 'r', 0, 'an earlier boot');
+      await running!.stop();
+      running = undefined;
+      if (change === 'off') {
+        const off = await startOn(host);
+        expect(off.service.provisioner.world.state.isolated.count()).toBe(0);
+        await until(() => off.service.provisioner.world.state.releases().length === 0);
+        await off.stop();
+      }
+      await start();
+      expect(remembered()).toEqual([]);
+      await until(() => holders().length === 0);
+      await running!.stop();
+      running = undefined;
+      unmountAllBelow(path.join(host.dir, 'agent'));
+    }
   });
 
   it('a Recover that comes late does not forget what was prepared after it was sent', async () => {

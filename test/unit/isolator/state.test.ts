@@ -31,6 +31,17 @@ describe('isolated containers', () => {
     expect(state.completions.all()).toEqual([]);
   });
 
+  it('keep the links of the facade that they live on, and no others', () => {
+    const link = { reference: 'r', repository: 'a.example.org', path: Buffer.from('/r'), view: 'f'.repeat(40), rootHash: 'f'.repeat(40), revision: 1, config: Buffer.from('{}'), madeMs: 1 };
+    const digests = ['1', '2'].map((digit) => `sha256:${digit.repeat(64)}`);
+    state.facadeLinks.put({ ...link, pathInView: Buffer.from('/a'), digest: digests[0]!, holder: 'h1' });
+    state.facadeLinks.put({ ...link, pathInView: Buffer.from('/b'), digest: digests[1]!, holder: 'h2' });
+    state.isolated.put(container('a'), [{ ...use('container.1', link.view), pathInView: Buffer.from('/b') }]);
+    expect(state.facadeLinks.usedByIsolated()).toEqual([digests[1]]);
+    state.isolated.remove(['a']);
+    expect(state.facadeLinks.usedByIsolated()).toEqual([]);
+  });
+
   it('written anew owe the holds that they have no more', () => {
     state.isolated.put(container('a'), [use('container.1'), use('container.2', 'w')]);
     state.isolated.put(container('a'), [use('container.1')]);
