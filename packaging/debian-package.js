@@ -157,8 +157,6 @@ function stageDocuments(stage, tree, { version, seconds, modules, withNode }) {
   }
 
   stage.copy(path.join(tree, 'examples'), path.join(DOC, 'examples'), { filter: (from) => !/\/(systemd|demo)(\/|$)/.test(path.relative(tree, from).replace(/^/, '/')) });
-  // Editors are pointed at them by a path that stays (docs/marathon.md).
-  stage.copy(path.join(tree, 'schemas'), 'usr/share/mesos-cvmfs/schemas');
   stage.gzip(path.join(DOC, 'changelog.gz'), fs.readFileSync(path.join(DEBIAN, 'changelog')));
   stage.write(path.join(DOC, 'copyright'), copyrightOf(modules, { withNode }));
   stage.copy(path.join(DEBIAN, 'lintian-overrides'), 'usr/share/lintian/overrides/mesos-cvmfs');

@@ -1,7 +1,7 @@
 /**
  * The docker name under which an agent's facade has an image (docs/facade.md). What stock Marathon and the stock agent see is
  *
- *     127.0.0.1:61080/<fqrn>/<path>:<tag>       a directory of a repository
+ *     127.0.0.1:61080/<fqrn>/<path>:<tag>       a directory of a repository; without a path, its root
  *     127.0.0.1:61080/<fqrn>/<name>:<tag>       a docker name, looked up in that repository
  *     127.0.0.1:61080/<name>:<tag>              a docker name, looked up in the repositories of the agent's host
  *
@@ -37,7 +37,8 @@ export function facadePath(request: ImageRequest): string {
 
 function directoryName(repository: string, path: string): string {
   const { path: bytes } = cvmfsReference(repository, imagePath(textToPath(path)));
-  if (bytes.toString('latin1') === '/') throw new Failure('INVALID_ARGUMENT', 'the path is the root of the repository', { next: 'give the path of the directory that holds the image' });
+  // The repository itself is one image: the facade knows its root by this tag alone.
+  if (bytes.toString('latin1') === '/') return `${repository}:latest`;
   const last = bytes.lastIndexOf(0x2f);
   const colon = bytes.lastIndexOf(0x3a);
   const tag = colon > last + 1 ? bytes.toString('latin1', colon + 1) : '';

@@ -108,6 +108,14 @@ servers = ["http://127.0.0.1:1/@fqrn@"]
     facade = await startHttpServer();
   });
 
+  it('of a patched agent it looks at the address of the service alone', async () => {
+    const flags = Object.fromEntries(Object.entries(GOOD).filter(([name]) => name !== 'docker_store_dir'));
+    const said = await check(await agent({ flags: { ...flags, remote_provisioner: 'unix:///elsewhere.sock' } }), '--mode', 'patched');
+    expect(said.of('remote_provisioner')).toMatchObject([{ level: 'problem', text: expect.stringContaining('is unix:///elsewhere.sock, and the service listens at unix:///') }]);
+    expect([...said.of('docker_store_dir'), ...said.of('facade')]).toEqual([]);
+    expect((await check(await agent({ flags }), '--mode', 'patched')).of('remote_provisioner')).toMatchObject([{ level: 'problem', text: expect.stringContaining('is not set') }]);
+  });
+
   it('an agent in a private mount namespace, before and after a repository is mounted', async () => {
     await scene.create();
     const web = await scene.serveRepository();

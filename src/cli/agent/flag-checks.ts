@@ -65,7 +65,7 @@ export function flagChecks({ agent, config, mode, secret }: FlagChecksOptions): 
           check('work_dir', (report) => checkDirectory('facade.agent_work_dir', flags['work_dir'], config.facade.agentWorkDir, report)),
           check('runtime_dir', (report) => checkDirectory('facade.agent_runtime_dir', flags['runtime_dir'], config.facade.agentRuntimeDir, report)),
         ]
-      : []),
+      : [check('remote_provisioner', (report) => checkRemote(flags, config, report))]),
     ...['executor_registration_timeout', 'fetcher_stall_timeout'].map((name) => check(name, (report) => checkTimeout(name, flags[name], report))),
     check('resources', (report) => checkPorts(flags['resources'], config, report)),
     check('systemd_enable_support', (report) => {
@@ -154,6 +154,15 @@ function checkSecret(flags: MesosAgent['flags'], config: Config, secret: string 
   }
   if (hasSecret(text, config, secret)) report.ok('holds the secret of the facade');
   else report.problem('does not hold the secret of the facade: every image fails with 401 Unauthorized', 'give the agent the --docker_config that mesos-cvmfs agent flags prints');
+}
+
+/** A socket has one name here: links in `/run` and `/var/run` are not worth a wrong alarm. */
+function checkRemote(flags: MesosAgent['flags'], config: Config, report: Report): void {
+  const theirs = flags['remote_provisioner'];
+  const path = (address: string): string => real(address.replace(/^unix:(\/\/)?/, ''));
+  if (theirs === undefined) report.problem('is not set: the agent makes root file systems by itself, or is not patched (isolator/agent)', `start the agent with --remote_provisioner=${config.listen}`);
+  else if (path(theirs) !== path(config.listen)) report.problem(`is ${theirs}, and the service listens at ${config.listen}`, `start the agent with --remote_provisioner=${config.listen}`);
+  else report.ok('is where the service listens');
 }
 
 function checkDirectory(key: string, theirs: string | undefined, ours: string | undefined, report: Report): void {

@@ -66,6 +66,7 @@ export function wantedFlags(config: Config, { mode, isolation = USUAL_ISOLATION,
     ...when(facade.agentWorkDir !== undefined, { name: 'work_dir', value: facade.agentWorkDir ?? '', about: 'facade.agent_work_dir' }),
     ...when(registry, { name: 'runtime_dir', value: facade.agentRuntimeDir, about: 'facade.agent_runtime_dir' }),
     { name: 'executor_registration_timeout', value: REGISTRATION, about: 'counts from the launch on, the image included' },
+    ...when(!registry, { name: 'remote_provisioner', value: config.listen, about: 'listen, where the service makes the root file systems of all containers (isolator/agent)' }),
     ...when(mode === 'module', { name: 'modules_dir', value: MODULES_DIR, about: 'every file in it is a manifest of modules; an agent takes this or modules' }),
   ];
 }

@@ -35,7 +35,8 @@ it('of the module: ours is the last isolator, and those of the operator stay', (
 });
 
 it('of a patched agent: nothing of the facade', () => {
-  expect(Object.keys(flags({ mode: 'patched', dockerConfigFile: '/x', plainNames: true }))).toEqual(['containerizers', 'launcher', 'isolation', 'image_providers', 'executor_registration_timeout']);
+  expect(Object.keys(flags({ mode: 'patched', dockerConfigFile: '/x', plainNames: true }))).toEqual(['containerizers', 'launcher', 'isolation', 'image_providers', 'executor_registration_timeout', 'remote_provisioner']);
+  expect(flags({ mode: 'patched' })['remote_provisioner']).toBe('unix:///run/mesos-cvmfs/provisioner.sock');
 });
 
 it('with plain names, a secret and the work directory', () => {
