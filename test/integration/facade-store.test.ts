@@ -9,7 +9,7 @@ import type { Metrics } from '../../src/metrics/metrics';
 import { agentPrune, writeConfig, writeLayers, writeStoredImages } from '../support/agent-files';
 import { viewOf } from '../support/provisioner/directory-repository';
 import type { Host, Running } from '../support/provisioner/service';
-import { CALL, cvmfsImage, FQRN, makeHost, startOn } from '../support/provisioner/service';
+import { CALL, FQRN, makeHost, startOn } from '../support/provisioner/service';
 
 const describeAsRoot = process.geteuid?.() === 0 ? describe : describe.skip;
 jest.setTimeout(60_000);
@@ -275,7 +275,7 @@ describeAsRoot('the links of the facade (needs root)', () => {
     const { warnings } = await running!.admin.Status({}, CALL);
     expect(warnings).toContainEqual(expect.stringMatching(/a file of the agent cannot be read.*containers\/d\/layers: it is no message/));
     fs.rmSync(broken);
-    expect(await running!.provisioner.PruneImages({ excluded_images: [cvmfsImage('bare')] }, CALL)).toMatchObject({ pruned_images: '1' });
+    expect(await running!.provisioner.PruneImages({ excluded_images: [{ type: 'DOCKER', docker: { name: `${facade}/${FQRN}/images/bare` } }] }, CALL)).toMatchObject({ pruned_images: '1' });
     expect([target(a), target(b), target(bare)]).toEqual([tree('a'), null, tree('bare')]);
   });
 

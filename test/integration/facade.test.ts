@@ -106,6 +106,7 @@ describeWithMounts('the facade', () => {
       [`/v2/${FQRN}/images/file/manifests/latest`, '412 Precondition Failed', 'UNAVAILABLE'],
       [`/v2/${FQRN}/images/escape/manifests/latest`, '404 Not Found', 'MANIFEST_UNKNOWN'],
       [`/v2/${FQRN}/images/loop/manifests/latest`, '404 Not Found', 'MANIFEST_UNKNOWN'],
+      [`/v2/${FQRN}/images/\u00e9/manifests/latest`, '404 Not Found', 'MANIFEST_UNKNOWN'],
       ['/v2/UPPER/manifests/1', '400 Bad Request', 'NAME_INVALID'],
       [`/v2/${FQRN}/images/../a/manifests/latest`, '400 Bad Request', 'NAME_INVALID'],
       [`/v2/${FQRN}/images/a/blobs/sha256:${'0'.repeat(64)}`, '404 Not Found', 'BLOB_UNKNOWN'],
@@ -123,6 +124,7 @@ describeWithMounts('the facade', () => {
     for (const url of ['/', '/metrics', '/healthz', '/v2/_catalog', `/v2/${FQRN}/images/a/tags/list`, '/v1/search', '/v2/../metrics', '/etc/passwd', `/v2/${FQRN}/../../etc/manifests/latest`]) {
       expect([url, (await scene.pull(url)).status.slice(0, 1)]).toEqual([url, '4']);
     }
+    expect((await scene.pull(`/v2/${'a'.repeat(40_000)}/manifests/1`)).status).toBe('431 Request Header Fields Too Large');
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) expect((await scene.pull(`/v2/${FQRN}/images/a/blobs/uploads/`, '-X', method)).status).toBe('405 Method Not Allowed');
     // What no configuration names is no repository here, whatever it is called.
     expect((await scene.manifest('other.example.org/images/a')).status).toBe('404 Not Found');
