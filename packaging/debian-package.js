@@ -120,7 +120,7 @@ function stageSystem(stage, tree) {
   stage.copy(path.join(DEBIAN, 'config.toml'), 'etc/mesos-cvmfs/config.toml');
 }
 
-/** What is not run here: schemas for editors, and the module's sources, which are compiled against the operator's Mesos. */
+/** What is not run here: schemas, which editors are pointed at by a path that stays (docs/marathon.md), and the module's sources, which are compiled against the operator's Mesos. */
 function stageShared(stage, tree) {
   stage.copy(path.join(tree, 'schemas'), path.join(SHARE, 'schemas'));
   for (const name of ['module', 'agent']) {

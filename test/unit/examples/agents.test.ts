@@ -4,6 +4,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { parse } from 'smol-toml';
+import { ISOLATOR_MODULE, MODULE_FILE, wantedFlags } from '../../../src/cli/agent/wanted-flags';
 import { loadConfig } from '../../../src/config/config';
 import type { Config } from '../../../src/config/config';
 import { hostFiles } from '../../../src/config/host-files';
@@ -67,6 +68,14 @@ describe('environment files of agents', () => {
     expect(environment('agent/module.env').get('MESOS_MODULES_DIR')).toBe('/etc/mesos-cvmfs/modules');
   });
 
+  it.each([
+    ['facade', ['agent/facade.env']],
+    ['module', ['agent/facade.env', 'agent/module.env']],
+  ] as const)('say all that agent flags prints in the mode %s', (mode, names) => {
+    const flags = new Map(names.flatMap((name) => [...environment(name)]));
+    for (const { name, value } of wantedFlags(configOf('agent/config.toml'), { mode, plainNames: false })) expect([name, flags.get(`MESOS_${name.toUpperCase()}`)]).toEqual([name, value]);
+  });
+
   it('keep our ports out of what is offered to tasks', () => {
     const { http, facade } = configOf('agent/config.toml');
     const [, first, last] = /^ports:\[(\d+)-(\d+)\]$/.exec(environment('agent/facade.env').get('MESOS_RESOURCES')!)!.map(Number);
@@ -87,7 +96,7 @@ describe('files beside an agent', () => {
 
   it('load our module under the name that the agents are told', () => {
     const { libraries } = json('agent/modules/mesos-cvmfs.json') as { libraries: Array<{ file: string; modules: Array<{ name: string; parameters: Array<{ key: string; value: string }> }> }> };
-    expect(libraries.map(({ file, modules }) => [path.isAbsolute(file), modules.map(({ name }) => name)])).toEqual([[true, ['org_mesos_cvmfs_Isolator']]]);
+    expect(libraries.map(({ file, modules }) => [file, modules.map(({ name }) => name)])).toEqual([[MODULE_FILE, [ISOLATOR_MODULE]]]);
     for (const { key, value } of libraries[0]!.modules[0]!.parameters) expect([typeof key, typeof value]).toEqual(['string', 'string']);
     const socket = libraries[0]!.modules[0]!.parameters.find(({ key }) => key === 'socket')!.value;
     expect(configOf('agent/config.toml').listen).toContain(socket.replace(/^unix:(\/\/)?/, ''));
