@@ -110,6 +110,7 @@ describeWithMounts('a service that is killed under an agent', () => {
 
   it('and all of them at once: what ran is destroyed cleanly, and the next service makes the links right', async () => {
     const { agent } = scene;
+    for (const image of ['a', 'b', 'c']) await agent.run(launch(`stored-${image}`, image, true));
     await agent.launch({ ...launch('victim', 'a', true), command: { value: 'sleep 60' } });
     await until('a keeper is there', () => scene.processes.keeper() !== null);
     const pids = [scene.service!.child.pid!, ...scene.processes.all()];
