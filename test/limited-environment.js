@@ -7,7 +7,7 @@
 const { TestEnvironment } = require('jest-environment-node');
 const { Worker } = require('node:worker_threads');
 
-const LIMIT_MINUTES = 12;
+const LIMIT_MINUTES = 20;
 
 function limit() {
   const { workerData } = require('node:worker_threads');

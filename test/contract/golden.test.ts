@@ -69,7 +69,8 @@ describeDrivers('repositories of the real tools', (driver) => {
     };
 
     for (const [fqrn, tags] of Object.entries(TAGS)) {
-      it.each(tags)(`${fqrn} %s equals its manifest, entry by entry`, async (tag) => {
+      // Older revisions are the same rows to every driver.
+      it.each(driver.name === 'kernel' ? tags : tags.slice(-1))(`${fqrn} %s equals its manifest, entry by entry`, async (tag) => {
         const info = await mount(fqrn, ['--tag', tag, '-o', 'CVMFS_MAGIC_XATTRS_VISIBILITY=never']);
         const links = await verify(fqrn, tag, info.mountpoint);
         expect(links).toEqual(JSON.parse(fs.readFileSync(path.join(fixtures, fqrn, 'manifests', `${tag}.variant-links.json`), 'utf8')));
