@@ -4,7 +4,8 @@ import * as path from 'node:path';
 import { MS_NODEV, MS_NOSUID, libc } from '../../src/native/libc';
 import type { Image } from '../../provisioner/grpc/generated/messages.generated';
 import type { FoundImage } from '../../provisioner/images';
-import type { ViewPath } from '../../src/repository/reader';
+import { Failure } from '../../src/error';
+import type { Snapshot, ViewPath, WalkedEntry } from '../../src/repository/reader';
 import { DirectoryRepository, FixedMounts, viewOf } from '../support/provisioner/directory-repository';
 import type { Host, Running } from '../support/provisioner/service';
 import { CALL, FQRN, cvmfsImage, makeHost, startOn } from '../support/provisioner/service';
@@ -14,6 +15,11 @@ const HUNG = 'hung.example.org';
 
 /** Its server still answers over the control socket; the mount itself does not. */
 class HungRepository extends DirectoryRepository {
+  /** Asked for a start profile. The one that it inherits would look below the mount, and hang this very process. */
+  override walk(_snapshot: Snapshot, asked: Buffer): Promise<WalkedEntry> {
+    return Promise.reject(new Failure('NOT_FOUND', `${asked.toString()} is not in ${this.fqrn}`));
+  }
+
   override makeView(): Promise<ViewPath> {
     const view = viewOf('/images/a');
     return Promise.resolve({ view, pathInView: Buffer.from('/'), pathInMount: Buffer.from(`.cvmfs-view/${view}`) });
