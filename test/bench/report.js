@@ -10,7 +10,8 @@ const rows = (file) => fs.readFileSync(path.join(dir, file), 'utf8').split('\n')
 const there = (file) => fs.existsSync(path.join(dir, file)) && fs.statSync(path.join(dir, file)).size > 0;
 
 function table(all) {
-  const columns = [...new Set(all.flatMap(Object.keys))];
+  // What is an object of its own is in the raw results.
+  const columns = [...new Set(all.flatMap(Object.keys))].filter((column) => !all.some((row) => typeof row[column] === 'object' && row[column] !== null));
   const cell = (value) => (value === undefined ? '' : typeof value === 'number' ? String(Number(value.toPrecision(4))) : String(value));
   return [`| ${columns.join(' | ')} |`, `|${columns.map(() => '---').join('|')}|`, ...all.map((row) => `| ${columns.map((column) => cell(row[column])).join(' | ')} |`)].join('\n');
 }
