@@ -11,7 +11,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 bench=$top/test/bench
 out=${1:-$top/docs/benchmarks/$(date -u +%F)}
-sections=${ONLY:-fs fuse-native start whole-image takeover data-path provision facade containers flat-line scale image-actions}
+sections=${ONLY:-start takeover whole-image facade provision containers flat-line fs data-path scale fuse-native image-actions}
 mkdir -p "$out"
 failed=
 made=$(mktemp -d /tmp/mesos-cvmfs-bench-image.XXXXXX)
@@ -29,17 +29,17 @@ section() { # name, seconds at most, command…
   timeout --kill-after=30 --signal=INT "$most" "$@" || failed="$failed $name"
 }
 
-section fs 540 env RUNS="${RUNS:-3}" "$bench/fs.sh" "$out/fs.jsonl"
-section fuse-native 300 env RUNS=1 DRIVER=fuse-native "$bench/fs.sh" "$out/fs-fuse-native.jsonl"
 section start 240 node "$bench/start.js" "$out/start.jsonl"
-section whole-image 420 node "$bench/whole-image.js" "$out/whole-image.jsonl"
 section takeover 180 node "$bench/takeover.js" "$out/takeover.json" 100 300 paced
-section data-path 240 node "$bench/data-path.js" "$out/data-path.jsonl"
-section provision 90 node "$bench/provision.js" "$out/provision.jsonl" 200
+section whole-image 420 node "$bench/whole-image.js" "$out/whole-image.jsonl"
 section facade 120 node "$bench/facade.js" "$out/facade.jsonl" 1000
+section provision 90 node "$bench/provision.js" "$out/provision.jsonl" 200
 section containers 180 node "$bench/containers.js" "$out/containers.jsonl"
 section flat-line 180 node "$bench/flat-line.js" "$out/flat-line.jsonl"
+section fs 540 env RUNS="${RUNS:-3}" "$bench/fs.sh" "$out/fs.jsonl"
+section data-path 240 node "$bench/data-path.js" "$out/data-path.jsonl"
 section scale 180 node "$bench/scale.js" "$out/scale.jsonl"
+section fuse-native 300 env RUNS=1 DRIVER=fuse-native "$bench/fs.sh" "$out/fs-fuse-native.jsonl"
 [ -z "${FIXTURES:-}" ] || section image-actions 60 "$bench/image-actions.sh" "$FIXTURES" "$out/image-actions.jsonl"
 node "$bench/report.js" "$out" > "$out/README.md"
 echo "results in $out"
