@@ -43,7 +43,6 @@ function controlOf(dir, { version, kilobytes, withNode }) {
     'Installed-Size': kilobytes,
     Depends: [...libraries(dir), 'passwd', 'zlib1g'].join(', '),
     Recommends: [...recommends, 'ca-certificates'].join(', '),
-    Suggests: 'libfuse2',
     Section: 'admin',
     Priority: 'optional',
   };

@@ -7,8 +7,11 @@ const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-/** Dependencies of dependencies that nothing loads in Node.js: a downloader of binaries, types, the Bare runtime's file system. */
-const NOT_LOADED = /^(prebuild-install|@types\/.*|undici-types|bare-.*)$/;
+/**
+ * What nothing loads in Node.js: a downloader of binaries, types, the Bare runtime's file system. And the second driver: its
+ * binaries are for hosts with libfuse 2, which the package would then have to depend on.
+ */
+const NOT_LOADED = /^(prebuild-install|fuse-native|@types\/.*|undici-types|bare-.*)$/;
 /** Folders that are there for developers of the package. */
 const DROPPED_FOLDERS = new Set(['test', 'tests', '__tests__', 'doc', 'docs', 'example', 'examples', 'bench', 'benchmark', 'benchmarks', 'coverage', '.github', '.nyc_output']);
 const DROPPED_FILES = /\.(map|ts|mts|cts|md|markdown|flow|gyp|gypi|html|yml|c|cc|cpp|h|hh|hpp|inc|def|asm|S|tgz)$|^(\.|tsconfig|Makefile|bower|component\.json|karma|rollup|CHANGELOG|CHANGES|HISTORY|AUTHORS|README)/i;
