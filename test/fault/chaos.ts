@@ -6,7 +6,7 @@
  */
 import { KeeperClient } from '../../src/fuse/control/keeper-client';
 import type { FaultScene } from './fault-scene';
-import { isAlive, OurProcesses } from './processes';
+import { isAlive, OurProcesses } from '../support/our-processes';
 import type { FaultEvent, Role, ScheduledEvent } from './schedule';
 import { nowUs } from './tally';
 import type { Tally } from './tally';

@@ -2,7 +2,7 @@
 import { AgentScene } from '../support/agent-scene';
 import { describeWithMounts } from '../support/test-host';
 import { until } from '../support/shell';
-import { isAlive } from './processes';
+import { isAlive } from '../support/our-processes';
 import { seeded } from './random';
 
 jest.setTimeout(400_000);

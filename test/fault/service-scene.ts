@@ -11,7 +11,7 @@ import { KeeperClient } from '../../src/fuse/control/keeper-client';
 import { CliScene, FQRN } from '../support/cli-scene';
 import type { Running } from '../support/cli-scene';
 import { until } from '../support/shell';
-import { isAlive, OurProcesses } from './processes';
+import { isAlive, OurProcesses } from '../support/our-processes';
 
 export const CALL = { timeoutMs: 50_000 };
 export type Provisioner = Client<Services['mesos.cvmfs.v1.Provisioner']>;

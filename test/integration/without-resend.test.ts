@@ -8,6 +8,7 @@ import * as path from 'node:path';
 import type { MountInfo } from '../../src/fuse/keeper/keeper';
 import { startTicks } from '../../src/fuse/process-identity';
 import { MadeRepository } from '../support/made-repository';
+import { openFiles } from '../support/our-processes';
 import { Shell, until } from '../support/shell';
 import { describeWithMounts, TestHost } from '../support/test-host';
 
@@ -130,7 +131,7 @@ describeWithMounts('servers on a kernel that does not repeat requests', () => {
     await until('another is started', () => serverInRecord(id) !== pid);
   };
   /** Open descriptors of /dev/fuse. */
-  const devices = (pid: number): number => fs.readdirSync(`/proc/${pid}/fd`).filter((fd) => fs.readlinkSync(`/proc/${pid}/fd/${fd}`) === '/dev/fuse').length;
+  const devices = (pid: number): number => openFiles(pid).filter((file) => file === '/dev/fuse').length;
   /** Asks the server past all that the kernel keeps. */
   const answers = async ({ mountpoint } = info): Promise<void> => {
     const ran = await host.outside('sh', ['-c', `stat "$1/tree/no-${crypto.randomUUID()}" 2>/dev/null || cat "$1/tree/image-0/folder-0/file-0" | wc -c`, 'sh', mountpoint], { timeoutMs: 30_000 });

@@ -6,7 +6,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import Database from 'better-sqlite3';
 import { AgentHost } from '../agent/agent-process';
-import { isAlive, OurProcesses } from '../fault/processes';
+import { isAlive, OurProcesses } from './our-processes';
 import { FQRN } from './cli-scene';
 import { FacadeScene } from './facade-scene';
 import { hostPrograms } from './host-programs';

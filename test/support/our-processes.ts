@@ -14,7 +14,8 @@ function read(file: string): string {
   }
 }
 
-function linksOf(pid: number): string[] {
+/** What a process has open, as /proc names it; one that is closed meanwhile is ''. */
+export function openFiles(pid: number): string[] {
   try {
     return fs.readdirSync(`/proc/${pid}/fd`).map((fd) => {
       try {
@@ -80,7 +81,7 @@ export class OurProcesses {
       .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
       .map(Number)
       .filter((pid) => {
-        const links = linksOf(pid);
+        const links = openFiles(pid);
         return links.includes('/dev/fuse') && links.some((link) => link.startsWith(`${this.runDir}/`));
       });
   }
