@@ -20,6 +20,7 @@ const PROGRAM = ['/usr/bin/python3', '-c', 'import json, ssl'];
 /** Longer than any start here; a new profile is there that long after its Provision. */
 const RECORD_MS = 6_000;
 const RECORDED_MS = 60_000;
+const SETTLE_MS = 4_000;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -65,6 +66,8 @@ async function main(out, source, roundTripMs, rounds) {
       host.service = child;
       const { http } = JSON.parse(line);
       await host.ran('resolve', reference, '--config', host.config);
+      // A standby takes its place beside the new mount, and its start is no part of this one.
+      await pause(SETTLE_MS);
       const requestsBefore = await requests(http);
       const counted = { bytes: proxy.counters.answered, connections: proxy.counters.connections };
       let rootfs;
@@ -118,7 +121,7 @@ async function main(out, source, roundTripMs, rounds) {
   }
 }
 
-main(process.argv[2] ?? '/dev/stdout', process.argv[3] ?? '-', Number(process.argv[4] ?? 20), Number(process.argv[5] ?? 5)).catch((error) => {
+main(process.argv[2] ?? '/dev/stdout', process.argv[3] ?? '-', Number(process.argv[4] ?? 20), Number(process.argv[5] ?? 3)).catch((error) => {
   console.error(error);
   process.exitCode = 1;
 });

@@ -6,6 +6,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 
+const SIGKILL_BIT = 1n << 8n;
+
 function read(file: string): string {
   try {
     return fs.readFileSync(file, 'latin1');
@@ -33,6 +35,12 @@ export function openFiles(pid: number): string[] {
 export function isAlive(pid: number): boolean {
   const state = read(`/proc/${pid}/stat`).split(') ').pop()?.[0];
   return state !== undefined && state !== 'Z' && state !== 'X';
+}
+
+/** SIGKILL is on its way to it. */
+function isDying(pid: number): boolean {
+  const pending = [...read(`/proc/${pid}/status`).matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$/gm)].map(([, mask]) => BigInt(`0x${mask}`));
+  return pending.some((mask) => (mask & SIGKILL_BIT) !== 0n);
 }
 
 /** The process that has the exclusive flock on a file. */
@@ -74,6 +82,14 @@ export class OurProcesses {
     return [...new Set([...(keeper === null ? [] : [keeper]), ...started, ...this.holders()])];
   }
 
+  /**
+   * A copy of the keeper that has not become its new child yet: it has all of the keeper's descriptors, for a millisecond,
+   * and takes nothing over.
+   */
+  #isKeeperForked(pid: number): boolean {
+    return pid !== this.keeper() && read(`/proc/${pid}/cmdline`).split('\0').includes('keeper');
+  }
+
   /** Every process that has a descriptor of /dev/fuse and something of this run_dir open. */
   holders(): number[] {
     return fs
@@ -82,7 +98,7 @@ export class OurProcesses {
       .map(Number)
       .filter((pid) => {
         const links = openFiles(pid);
-        return links.includes('/dev/fuse') && links.some((link) => link.startsWith(`${this.runDir}/`));
+        return links.includes('/dev/fuse') && links.some((link) => link.startsWith(`${this.runDir}/`)) && !isDying(pid) && !this.#isKeeperForked(pid);
       });
   }
 }
