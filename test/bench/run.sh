@@ -30,7 +30,7 @@ section() { # name, seconds at most, command…
 }
 
 section start 240 node "$bench/start.js" "$out/start.jsonl"
-section takeover 180 node "$bench/takeover.js" "$out/takeover.json" 100 300 paced
+section takeover 240 node "$bench/takeover.js" "$out/takeover.json" 60 300 paced
 section whole-image 420 node "$bench/whole-image.js" "$out/whole-image.jsonl"
 section facade 120 node "$bench/facade.js" "$out/facade.jsonl" 1000
 section provision 90 node "$bench/provision.js" "$out/provision.jsonl" 200
