@@ -80,12 +80,7 @@ export class BackgroundFetcher {
     if (running !== undefined) return running;
     if (this.#world.store.isLocal(need)) return Promise.resolve(true);
     if (this.#world.now() < this.#restUntilMs || this.#queue.length >= QUEUED_MAX) return Promise.resolve(false);
-    const fetching = this.#admitted(need)
-      .then(() => this.#run(need, name, kind, image))
-      .finally(() => {
-        this.#underWay.delete(name);
-        this.#wanted.delete(name);
-      });
+    const fetching = this.#admitted(need).then(() => this.#run(need, name, kind, image));
     this.#underWay.set(name, fetching);
     return fetching;
   }
@@ -122,6 +117,9 @@ export class BackgroundFetcher {
       }
       return false;
     } finally {
+      // In the step that tells the ledger: a reader who is noted between the two would be forgotten.
+      this.#underWay.delete(name);
+      this.#wanted.delete(name);
       this.#inFlight -= 1;
       this.#bytes -= need.plainSize ?? UNKNOWN_BYTES;
       this.#next();
