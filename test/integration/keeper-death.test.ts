@@ -150,6 +150,27 @@ describeWithMounts('processes that are killed', () => {
     });
   });
 
+  it('is held by the earlier spare until the new keeper has one of its own', async () => {
+    const { keeper, server } = await pids();
+    const earlier = await spareInRecord();
+    // The next keeper cannot start a spare.
+    const log = path.join(host.runDir, 'spare.log');
+    fs.renameSync(log, `${log}.aside`);
+    fs.mkdirSync(log);
+    await underReaders(async () => {
+      await kill(keeper);
+      const { keeper: next } = await pids();
+      expect(alive(earlier)).toBe(true);
+      for (const pid of [next, server]) process.kill(pid, 'SIGKILL');
+      await until('both are gone', () => !alive(next) && !alive(server));
+      fs.rmdirSync(log);
+      const after = await pids();
+      expect(after.keeper).not.toBe(next);
+    });
+    await until('the new spare is warm', () => !alive(earlier));
+    expect(await spareInRecord()).not.toBe(earlier);
+  });
+
   it('serves on without a keeper, and unmounts through a new one', async () => {
     const { keeper, server } = await pids();
     await kill(keeper);

@@ -178,8 +178,9 @@ export class StandbyProcess implements ServerProcess {
     void this.#inOrder(() => this.#channel.say('forget', { id })).catch(() => undefined);
   }
 
-  /** Has its workers rehearse; resolves when they are at their best. */
+  /** Has its workers rehearse; resolves when they are at their best, and it holds what had been announced to it. */
   async warm(timeoutMs: number = WARM_TIMEOUT_MS): Promise<void> {
+    await this.#sending;
     await this.#channel.call('warm', {}, timeoutMs);
   }
 

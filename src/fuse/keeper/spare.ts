@@ -3,7 +3,7 @@
  * and another is started once that server serves. What it knows of the mounts is told to it as they come, change and go.
  *
  * During an upgrade the first spare of the new version comes up beside the old one, which then stays in reserve until every
- * mount is served by the new version.
+ * mount is served by the new version. A new keeper stops the spare of the one before, and ends it once its own is warm.
  *
  *     <run_dir>/spare.json   who it is, and the other standbys that live, for the next keeper; root's, 0600, written before
  *                            it holds anything
@@ -54,7 +54,9 @@ export class Spare {
   #program: Program = ownProgram();
   /** The last spare of the program before, during an upgrade. */
   #reserve: { readonly program: Program; readonly spare: StandbyProcess | null } | null = null;
-  /** Processes started here that may hold mounts without being anybody's server. */
+  /** Spares of the keeper before, stopped: they hold its mounts until ours does. */
+  #earlier: readonly ProcessIdentity[] = [];
+  /** Processes that may hold mounts without being anybody's server. */
   #standbys: readonly ProcessIdentity[] = [];
 
   constructor(world: SpareWorld) {
@@ -69,6 +71,12 @@ export class Spare {
   /** True once it is warmed up. */
   get ready(): boolean {
     return this.#ready;
+  }
+
+  /** Stopped spares of the keeper before, to be ended when there is a warm one. */
+  replaces(earlier: readonly ProcessIdentity[]): void {
+    this.#earlier = earlier;
+    this.#standbys = earlier;
   }
 
   /** Sees to it that there is a spare for this user, now or after the delay that its predecessors have earned. */
@@ -116,7 +124,7 @@ export class Spare {
    * in reserve. FAILED_PRECONDITION with the reason when it does not come up in time, and then everything is as before.
    */
   async stage(program: Program, uid: number, gid: number, timeoutMs: number): Promise<void> {
-    const { log, announceAll, pings, runDir } = this.#world;
+    const { log, announceAll, runDir } = this.#world;
     const logFrom = logSize(runDir);
     const candidate = this.#spawn(uid, gid, program);
     let timer: NodeJS.Timeout | undefined;
@@ -145,10 +153,9 @@ export class Spare {
     this.#process = candidate;
     this.#failures = 0;
     this.#attach(candidate);
-    this.#ready = true;
-    pings.watch('spare', candidate);
     // Mounts that were made while it came up.
     announceAll(candidate);
+    this.#isWarm(candidate);
   }
 
   /** Resolves when a spare for this user is warm; FAILED_PRECONDITION when there is none in time. */
@@ -209,6 +216,7 @@ export class Spare {
     this.#process = null;
     this.#ready = false;
     if (spare !== null) killProcess(spare.identity.pid);
+    this.#endEarlier();
     fs.rmSync(recordFile(this.#world.runDir), { force: true });
   }
 
@@ -232,15 +240,23 @@ export class Spare {
       if (failure.code === 'FAILED_PRECONDITION') this.#world.foreign(failure);
     });
     spare.warm().then(
-      () => {
-        if (this.#process !== spare) return;
-        this.#ready = true;
-        this.#world.pings.watch('spare', spare);
-      },
+      () => this.#isWarm(spare),
       (error: unknown) => {
         if (this.#process === spare) log.warn('a spare was not warmed up', { error });
       },
     );
+  }
+
+  #isWarm(spare: StandbyProcess): void {
+    if (this.#process !== spare) return;
+    this.#ready = true;
+    this.#world.pings.watch('spare', spare);
+    this.#endEarlier();
+  }
+
+  #endEarlier(): void {
+    for (const earlier of this.#earlier) if (isAlive(earlier)) killProcess(earlier.pid);
+    this.#earlier = [];
   }
 
   /** What is done when the spare ends by itself. */
