@@ -7,10 +7,10 @@ export interface ProcessIdentity {
   readonly startTicks: number;
 }
 
-/** The fields of /proc/<pid>/stat from the state (3) on. */
-function fields(pid: number): string[] | undefined {
+/** The fields of a `stat` file of /proc from the state (3) on. */
+function fields(file: string): string[] | undefined {
   try {
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const stat = fs.readFileSync(file, 'latin1');
     // The command name is in brackets and may hold blanks and brackets itself.
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
@@ -20,7 +20,7 @@ function fields(pid: number): string[] | undefined {
 
 /** Start time of a living process; undefined when there is none of that number, or only its zombie. */
 export function startTicks(pid: number): number | undefined {
-  const found = fields(pid);
+  const found = fields(`/proc/${pid}/stat`);
   return found === undefined || found[0] === 'Z' || found[0] === 'X' ? undefined : Number(found[19]);
 }
 
@@ -28,7 +28,12 @@ export function isAlive(process: ProcessIdentity): boolean {
   return startTicks(process.pid) === process.startTicks;
 }
 
-/** True when its main thread was stopped by a signal. */
+/** True when a signal has stopped all its threads. */
 export function isStopped(process: ProcessIdentity): boolean {
-  return fields(process.pid)?.[0] === 'T' && isAlive(process);
+  const tasks = `/proc/${process.pid}/task`;
+  try {
+    return fs.readdirSync(tasks).every((task) => fields(`${tasks}/${task}/stat`)?.[0] === 'T') && isAlive(process);
+  } catch {
+    return false;
+  }
 }

@@ -75,7 +75,18 @@ async function main(out, kills, intervalMs, paced) {
   const run = (...args) => execFileSync(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'ignore'] }).toString();
   const status = () => JSON.parse(run('status', '--json', '--run-dir', runDir)).mounts;
   const mounted = [];
-  let keeper = 0;
+  const end = () => {
+    for (const target of mounted.splice(0)) execFileSync('umount', ['-l', target]);
+    for (const child of children.splice(0)) child.removeAllListeners('exit').kill('SIGKILL');
+    fs.rmSync(dir, { recursive: true, force: true, maxRetries: 10 });
+  };
+  // Who is told to stop, or takes too long, leaves neither mounts nor processes behind.
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    process.once(signal, () => {
+      end();
+      process.exit(1);
+    });
+  }
   try {
     const content = crypto.randomBytes(300_000);
     fs.mkdirSync(`${dir}/tree/image`, { recursive: true });
@@ -105,8 +116,7 @@ async function main(out, kills, intervalMs, paced) {
     for (const target of mounted.splice(1)) run('umount', target, '--run-dir', runDir);
     await warm();
     const before = status()[0];
-    keeper = before.keeper_pid;
-    const pss = { keeper: pssKib(keeper), server: pssKib(before.server_pid), spare: pssKib(before.spare_pid) };
+    const pss = { keeper: pssKib(before.keeper_pid), server: pssKib(before.server_pid), spare: pssKib(before.spare_pid) };
 
     const record = () => JSON.parse(fs.readFileSync(`${runDir}/keeper/${fs.readdirSync(`${runDir}/keeper`).find((name) => name.endsWith('.json'))}`)).server.pid;
     const stop = `${dir}/stop`;
@@ -160,10 +170,7 @@ async function main(out, kills, intervalMs, paced) {
     console.log(JSON.stringify(shown));
     if (code !== 0) process.exitCode = 1;
   } finally {
-    for (const target of mounted) execFileSync('umount', ['-l', target]);
-    for (const child of children) child.removeAllListeners('exit').kill('SIGKILL');
-    if (keeper !== 0) await sleep(300);
-    fs.rmSync(dir, { recursive: true, force: true });
+    end();
   }
 }
 

@@ -22,10 +22,9 @@ import type { DescriptorSocket } from '../../native/descriptor-socket';
 import { listenControl } from '../control/control-server';
 import type { ControlServer } from '../control/control-server';
 import { isAlive } from '../process-identity';
-import type { ProcessIdentity } from '../process-identity';
-import { holdsLock } from './adopted-server';
 import { copyDescriptor, findServer } from './adoption';
 import { killProcess } from './kill-process';
+import { stopEarlierSpares } from './earlier-spares';
 import { KeptMount, takeBack } from './kept-mount';
 import type { Ending, KeeperWorld, Unserved } from './kept-mount';
 import { NativeMount } from '../native-driver/native-mount';
@@ -36,9 +35,8 @@ import { FUSE_TYPE } from './own-mounts';
 import { Pings } from './pings';
 import { checkProgram, ownProgram } from './program';
 import type { Program } from './program';
-import { earlierStandbys, Spare } from './spare';
+import { Spare } from './spare';
 import type { StandbyProcess } from './server-process';
-import { continueProcess, stopProcess } from './stop-process';
 import { unmountPath } from './unmount-path';
 import { upgradeServers } from './upgrade';
 import type { UpgradeState } from './upgrade';
@@ -198,9 +196,8 @@ export class Keeper {
   }
 
   /**
-   * First a copy of every descriptor. Then the earlier spare is stopped, which might take a mount over at any moment: it
-   * holds the mounts until ours is warm, should this keeper and a server die before. Then who serves: from here on nothing
-   * changes but by this keeper.
+   * First a copy of every descriptor, then the earlier spare is stopped, which might take a mount over at any moment, then
+   * who serves: from here on nothing changes but by this keeper.
    */
   async #takeOver(records: readonly MountRecord[]): Promise<void> {
     const { log, runDir, libc, watch, store } = this.#world;
@@ -218,21 +215,7 @@ export class Keeper {
         }
       }
     }
-    // Of all folders: a server whose record is a newer program's is nobody's spare either.
-    const dirs = fs.readdirSync(path.join(runDir, 'mounts')).map((id) => mountDir(runDir, id));
-    const stopped: ProcessIdentity[] = [];
-    for (const spare of earlierStandbys(runDir)) {
-      const isStopped = await stopProcess(spare);
-      if (dirs.some((dir) => holdsLock(spare, dir))) continueProcess(spare);
-      // One that was told to serve and does not yet is replaced.
-      else if (isStopped && !records.some(({ server }) => server?.pid === spare.pid)) stopped.push(spare);
-      else {
-        const over = watch.ended(spare.pid);
-        if (isAlive(spare)) killProcess(spare.pid);
-        await over;
-      }
-    }
-    this.#world.spare.replaces(stopped);
+    this.#world.spare.replaces(await stopEarlierSpares(runDir, records, watch));
     for (const { record, fuseFd } of held) {
       const server = await findServer(record, mountDir(runDir, record.id));
       if (server === null && record.server !== null && isAlive(record.server)) killProcess(record.server.pid);

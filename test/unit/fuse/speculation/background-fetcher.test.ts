@@ -6,7 +6,6 @@ import { Ledger } from '../../../../src/fuse/server/speculation/ledger';
 import { silentLogger } from '../../../../src/log/logger';
 import type { ObjectNeed } from '../../../../src/repository/missing';
 
-
 const limits = { inFlightMax: 4, inFlightBytesMax: 1_000, aheadMax: 4, aheadBytesMax: 1_000 };
 const need: ObjectNeed = { hash: parseHash('ab'.repeat(20)), compression: 'zlib', kind: 'file', plainSize: 100, what: '/file' };
 
