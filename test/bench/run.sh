@@ -3,7 +3,7 @@
 #
 #   ONLY="flat-line scale"  these sections alone; results of others that are in DIR stay
 #   RUNS=3                  pairs of fs.sh
-#   IMAGE=FILE              tar of the image of fs, fuse-native and whole-image; without it a Debian is made with mmdebstrap
+#   IMAGE=FILE              tar of the image of start, fs, fuse-native and whole-image; without it a Debian is made with mmdebstrap
 #   FIXTURES=DIR            the folder that holds images.golden.test, for the four actions of the published image
 #
 # A section that fails or takes longer than its time is told at the end; the others are made.
@@ -29,7 +29,7 @@ section() { # name, seconds at most, command…
   timeout --kill-after=30 --signal=INT "$most" "$@" || failed="$failed $name"
 }
 
-section start 240 node "$bench/start.js" "$out/start.jsonl"
+section start 300 node "$bench/start.js" "$out/start.jsonl" "tar:$image"
 section takeover 240 node "$bench/takeover.js" "$out/takeover.json" 60 300 paced
 section whole-image 420 node "$bench/whole-image.js" "$out/whole-image.jsonl"
 section facade 120 node "$bench/facade.js" "$out/facade.jsonl" 1000
