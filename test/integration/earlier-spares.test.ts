@@ -7,6 +7,7 @@ import * as path from 'node:path';
 import { stopEarlierSpares } from '../../src/fuse/keeper/earlier-spares';
 import { isAlive, isStopped, startTicks } from '../../src/fuse/process-identity';
 import type { ProcessIdentity } from '../../src/fuse/process-identity';
+import { removeSpare, writeSpare } from '../../src/fuse/server/holder';
 import { createProcessWatch } from '../../src/native/process-watch';
 
 /** Locks the file that it is given, says so, and lets go after so many seconds. */
@@ -22,26 +23,30 @@ time.sleep(1000)
 
 describe('the spares of an earlier keeper', () => {
   let runDir: string;
-  let child: ChildProcess;
-  let spare: ProcessIdentity;
+  let children: ChildProcess[];
+  let spare: ProcessIdentity | undefined;
   const watch = createProcessWatch();
 
-  /** A spare that holds a mount, and keeps a lock for `seconds`. */
+  /** One more spare that holds a mount, and keeps a lock for `seconds`. */
   async function begin(seconds: number): Promise<void> {
-    child = spawn('python3', ['-c', LOCKER, path.join(runDir, 'locked'), String(seconds)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn('python3', ['-c', LOCKER, path.join(runDir, 'locked'), String(seconds)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    children.push(child);
     await new Promise((resolve) => child.stdout!.once('data', resolve));
+    const others = spare === undefined ? [] : [spare];
     spare = { pid: child.pid!, startTicks: startTicks(child.pid!)! };
-    fs.writeFileSync(path.join(runDir, 'spare.json'), JSON.stringify(spare));
-    fs.writeFileSync(path.join(runDir, 'mounts/one/spare.json'), JSON.stringify({ ...spare, fuseFd: 9 }));
+    fs.writeFileSync(path.join(runDir, 'spare.json'), JSON.stringify({ ...spare, others }));
+    writeSpare(path.join(runDir, 'mounts/one'), { ...spare, fuseFd: 9, version: null });
   }
 
   beforeEach(() => {
+    children = [];
+    spare = undefined;
     runDir = fs.mkdtempSync(path.join(os.tmpdir(), 'earlier-spares-'));
     fs.mkdirSync(path.join(runDir, 'mounts/one'), { recursive: true });
   });
 
   afterEach(() => {
-    child.kill('SIGKILL');
+    for (const child of children) child.kill('SIGKILL');
     fs.rmSync(runDir, { recursive: true });
   });
 
@@ -50,19 +55,27 @@ describe('the spares of an earlier keeper', () => {
   it('are stopped once they hold no lock that somebody may wait for', async () => {
     await begin(0.1);
     expect(await stopEarlierSpares(runDir, [], watch)).toEqual([spare]);
-    expect(isStopped(spare)).toBe(true);
+    expect(isStopped(spare!)).toBe(true);
   });
 
   it('are ended when they do not let go of it', async () => {
     await begin(1_000);
     expect(await stopEarlierSpares(runDir, [], watch)).toEqual([]);
-    expect(isAlive(spare)).toBe(false);
+    expect(isAlive(spare!)).toBe(false);
   });
 
   it('are ended when they hold no mount', async () => {
     await begin(0);
-    fs.rmSync(path.join(runDir, 'mounts/one/spare.json'));
+    removeSpare(path.join(runDir, 'mounts/one'), spare!.pid);
     expect(await stopEarlierSpares(runDir, [], watch)).toEqual([]);
-    expect(isAlive(spare)).toBe(false);
+    expect(isAlive(spare!)).toBe(false);
+  });
+
+  it('are ended where a newer one holds all that they hold', async () => {
+    await begin(0);
+    const older = spare!;
+    await begin(0);
+    expect(await stopEarlierSpares(runDir, [], watch)).toEqual([spare]);
+    expect([isAlive(older), isAlive(spare!)]).toEqual([false, true]);
   });
 });

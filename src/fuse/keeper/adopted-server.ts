@@ -12,7 +12,7 @@ import { isAlive } from '../process-identity';
 import type { ProcessIdentity } from '../process-identity';
 import { INDEX_FD, progressShape } from '../server/envelope';
 import type { Progress } from '../server/envelope';
-import { readHolder } from '../server/holder';
+import { readServer } from '../server/holder';
 import type { ServerProcess } from './server-process';
 
 const LOOK_MS = 200;
@@ -27,7 +27,7 @@ export class AdoptedServer implements ServerProcess {
   constructor(identity: ProcessIdentity, dir: string, watch: ProcessWatch) {
     this.identity = identity;
     this.#dir = dir;
-    const said = readHolder(dir, 'server');
+    const said = readServer(dir);
     this.version = said?.pid === identity.pid ? said.version : null;
     this.ended = this.#watched(watch);
   }

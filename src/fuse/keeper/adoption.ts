@@ -8,7 +8,7 @@ import type { Libc } from '../../native/libc';
 import { isAlive } from '../process-identity';
 import type { ProcessIdentity } from '../process-identity';
 import { FUSE_FD } from '../server/envelope';
-import { readHolder } from '../server/holder';
+import { readServer, readSpares } from '../server/holder';
 import type { Holder } from '../server/holder';
 import { fuseDescriptorOf, holdsLock } from './adopted-server';
 import type { MountRecord } from './mount-record';
@@ -19,11 +19,10 @@ const POLL_MS = 10;
 
 /** Processes that may hold the mount, and the number of its descriptor there; alive, and the server's user's. */
 function holders(record: MountRecord, dir: string): Holder[] {
-  const server = [record.server === null ? null : { ...record.server, fuseFd: FUSE_FD, version: null }, readHolder(dir, 'server')];
+  const server = [record.server === null ? null : { ...record.server, fuseFd: FUSE_FD, version: null }, readServer(dir)];
   // A process that was to serve this mount may serve another one by now: only the lock says which.
   const serving = server.filter((one): one is Holder => one !== null && isOwn(one, record) && holdsLock(one, dir));
-  const spare = readHolder(dir, 'spare');
-  return [...serving.map((one) => ({ ...one, fuseFd: FUSE_FD })), ...(spare !== null && isOwn(spare, record) ? [spare] : [])];
+  return [...serving.map((one) => ({ ...one, fuseFd: FUSE_FD })), ...readSpares(dir).filter((spare) => isOwn(spare, record))];
 }
 
 function isOwn(identity: ProcessIdentity, record: MountRecord): boolean {
@@ -63,7 +62,7 @@ export async function copyDescriptor(libc: Libc, record: MountRecord, dir: strin
 /** The process that reads the mount's requests; null when none does, nor is about to. */
 export async function findServer(record: MountRecord, dir: string): Promise<ProcessIdentity | null> {
   return settled(record, () => {
-    const serving = [readHolder(dir, 'server'), record.server].find((one) => one !== null && isOwn(one, record) && holdsLock(one, dir));
+    const serving = [readServer(dir), record.server].find((one) => one !== null && isOwn(one, record) && holdsLock(one, dir));
     return serving ? { pid: serving.pid, startTicks: serving.startTicks } : null;
   });
 }

@@ -8,7 +8,7 @@ import * as path from 'node:path';
 import type { ProcessWatch } from '../../native/process-watch';
 import { isAlive, isStopped } from '../process-identity';
 import type { ProcessIdentity } from '../process-identity';
-import { readHolder } from '../server/holder';
+import { readSpares } from '../server/holder';
 import { holdsLock } from './adopted-server';
 import { killProcess } from './kill-process';
 import { mountDir } from './mount-dir';
@@ -32,13 +32,17 @@ export async function stopEarlierSpares(runDir: string, records: readonly MountR
   // Of all folders: a server whose record is a newer program's is nobody's spare either.
   const dirs = fs.readdirSync(path.join(runDir, 'mounts')).map((id) => mountDir(runDir, id));
   const stopped: ProcessIdentity[] = [];
+  const held = new Set<string>();
+  // The newest comes first: of two that hold a mount the older one is not needed.
   for (const spare of earlierStandbys(runDir)) {
     const fate = await stop(spare, () => dirs.some((dir) => holdsLock(spare, dir)));
-    // One that was told to serve and does not yet is replaced.
-    const holds = dirs.some((dir) => readHolder(dir, 'spare')?.pid === spare.pid) && !records.some(({ server }) => server?.pid === spare.pid);
     if (fate === 'serves') continue;
-    if (fate === 'stopped' && holds) stopped.push(spare);
-    else {
+    const holds = dirs.filter((dir) => !held.has(dir) && readSpares(dir).some(({ pid }) => pid === spare.pid));
+    // One that was told to serve and does not yet is replaced.
+    if (fate === 'stopped' && holds.length > 0 && !records.some(({ server }) => server?.pid === spare.pid)) {
+      stopped.push(spare);
+      for (const dir of holds) held.add(dir);
+    } else {
       const over = watch.ended(spare.pid);
       if (isAlive(spare)) killProcess(spare.pid);
       await over;

@@ -23,7 +23,7 @@ import { startTicks } from '../process-identity';
 import { controlMethods } from './control-methods';
 import { becomeShape, CHANNEL_FD, checkHello, FUSE_FD, INDEX_FD, PROTOCOL, readEnvelope } from './envelope';
 import { FileSystemServer } from './file-system-server';
-import { writeHolder } from './holder';
+import { removeSpare, writeServer } from './holder';
 import { rehearseMain } from './main-rehearsal';
 import type { ReaderPool } from './reader-pool';
 import { makeRehearsal } from './rehearsal';
@@ -134,7 +134,7 @@ export function runServer(runDir: string, readers: ReaderPool, whenFatal: (fatal
     Object.assign(fields, { process: 'server', repository: announced.fqrn });
     libc().duplicateTo(mount.fuseFd, FUSE_FD);
     libc().duplicateTo(mount.indexFd, INDEX_FD);
-    writeHolder(announced.dir, 'server', { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd: FUSE_FD, version: VERSION });
+    writeServer(announced.dir, { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd: FUSE_FD, version: VERSION });
     const opened = await FileSystemServer.open(readEnvelope(mount.envelopeFd), {
       log,
       fuseFd: FUSE_FD,
@@ -151,6 +151,7 @@ export function runServer(runDir: string, readers: ReaderPool, whenFatal: (fatal
     server = opened;
     const ready = performance.now();
     const { user, system } = process.cpuUsage(cpu);
+    removeSpare(announced.dir, process.pid);
     for (const fd of [mount.fuseFd, mount.indexFd, mount.envelopeFd]) fs.closeSync(fd);
     const listen = (): Promise<unknown> => listenControl({ path: controlPath(announced.dir), methods: controlMethods(opened, opened.cache), allowedUids: [0, process.getuid!()], peerCredentials: libc().peerCredentials, log });
     if (announced.negotiated === null) await listen();

@@ -14,7 +14,7 @@ import { VERSION } from '../../version';
 import { isAlive, startTicks } from '../process-identity';
 import { announcedShape, DESCRIPTORS_FD, DEVICES_MAX, forgetShape, ID_BYTES, MOUNT_DESCRIPTORS, updateShape } from './envelope';
 import type { Announced } from './envelope';
-import { readHolder, writeHolder } from './holder';
+import { readServer, removeSpare, writeSpare } from './holder';
 
 const MOUNTS_MAX = 4_096;
 /** Beside the end of a server, an orphan looks at the lock this often: a server that it was not told of may have had it. */
@@ -68,7 +68,7 @@ export class Standby {
       for (const fd of received?.fds ?? []) fs.closeSync(fd);
       throw error;
     }
-    writeHolder(announced.dir, 'spare', { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd, version: VERSION });
+    writeSpare(announced.dir, { pid: process.pid, startTicks: startTicks(process.pid)!, fuseFd, version: VERSION });
     this.#world.prepare(announced);
   }
 
@@ -126,7 +126,7 @@ export class Standby {
     while (this.#role === null) {
       // A mount that was only being made is taken back by the next keeper.
       if (libc.hasError(mount.fuseFd) || mount.announced.negotiated === null) return this.#drop(id);
-      const server = readHolder(dir, 'server') ?? mount.announced.server;
+      const server = readServer(dir) ?? mount.announced.server;
       const over = server === null ? Promise.resolve() : watch.ended(server.pid).catch(() => undefined);
       if (server !== null && isAlive(server)) {
         await Promise.race([over, new Promise((resolve) => setTimeout(resolve, GUARD_MS))]);
@@ -154,6 +154,7 @@ export class Standby {
     const mount = this.#mounts.get(id);
     if (mount === undefined) return;
     this.#mounts.delete(id);
+    removeSpare(mount.announced.dir, process.pid);
     for (const fd of [mount.fuseFd, mount.envelopeFd, mount.indexFd]) fs.closeSync(fd);
   }
 }
