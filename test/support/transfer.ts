@@ -16,7 +16,7 @@ export function startTransfer(settings: TransferSettings): TestTransfer {
   const clock = fakeClock();
   const log: string[] = [];
   const transfer = createTransfer(
-    { timeoutMs: 400, timeoutDirectMs: 400, totalTimeoutMs: 20_000, ...settings },
+    { timeoutMs: 2_000, timeoutDirectMs: 2_000, totalTimeoutMs: 60_000, ...settings },
     { clock, random: () => 0, log: (level, message, fields) => void log.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`) },
   );
   return { transfer, clock, log };
