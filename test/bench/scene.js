@@ -14,6 +14,7 @@ const { loadContracts } = require(`${top}/dist/provisioner/grpc/protos.js`);
 
 const cli = path.join(top, 'bin/mesos-cvmfs');
 const CALL_MS = 60_000;
+const END_MS = 5_000;
 
 /** Milliseconds that `work` took. */
 async function timed(work) {
@@ -48,6 +49,17 @@ function field(pid, file, name) {
   } catch {
     return 0;
   }
+}
+
+/** Ends a process, with force after some seconds. */
+async function ended(child) {
+  child.removeAllListeners('exit');
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGTERM');
+  const force = setTimeout(() => child.kill('SIGKILL'), END_MS);
+  await exited;
+  clearTimeout(force);
 }
 
 class Scene {
@@ -171,7 +183,8 @@ class Scene {
   async end() {
     for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, this.stopped);
     for (const client of this.clients.values()) client.close();
-    for (const child of this.children) child.removeAllListeners('exit').kill('SIGTERM');
+    // A service that is only about to end may mount again what was just unmounted.
+    await Promise.all(this.children.map((child) => ended(child)));
     const below = fs.readFileSync('/proc/self/mountinfo', 'latin1').split('\n').map((line) => line.split(' ')[4]).filter((at) => at?.startsWith(`${this.dir}/state`));
     for (const at of below) execFileSync('umount', ['-l', at]);
     if (fs.readFileSync('/proc/self/mountinfo', 'latin1').includes(` ${this.mountpoint} `)) {
