@@ -54,17 +54,18 @@ export async function stopEarlierSpares(runDir: string, records: readonly MountR
 /** Stops it where it is in nobody's way. */
 async function stop(spare: ProcessIdentity, serves: () => boolean): Promise<Fate> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    // Readers wait for it: it is not held up.
+    if (serves()) return 'serves';
     send(spare, 'SIGSTOP');
-    for (let waited = 0; !isStopped(spare); waited += POLL_MS) {
+    for (let waited = 0; !isStopped(spare) && !serves(); waited += POLL_MS) {
       if (waited > STOP_MS || !isAlive(spare)) return 'useless';
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
     if (!serves() && !hasExclusiveLock(spare.pid)) return 'stopped';
     send(spare, 'SIGCONT');
-    if (serves()) return 'serves';
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
   }
-  return 'useless';
+  return serves() ? 'serves' : 'useless';
 }
 
 /** Of a cache's index: whoever opens it next, our own spare too, would wait for a process that does not go on. */
